@@ -1,0 +1,1 @@
+"""Who calls whom: the command line and one page per job."""

@@ -1,0 +1,1 @@
+"""What the tables look like: tile rows, result rows, blobs, grids, sensor and index facts."""

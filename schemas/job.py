@@ -1,0 +1,57 @@
+"""A compute job as data: what an engine needs to know, and nothing about what is computed."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Job:
+    """Rows of a source table, grouped by tile, through one UDF, into a target table.
+
+    Attributes
+    ----------
+    source, target : str
+        Table names.
+    method : str
+        Name of the method, stored in every result row.
+    params : dict
+        JSON-safe parameters, already checked and completed.
+    udf : str
+        ``package.module:function`` with the signature ``compute(rows, job) -> dict``: ``rows``
+        iterates over source rows (dict; BINARY as bytes-like) of one tile in any order; ``job``
+        has ``method, params, sensor, grid, tile_x, tile_y, spill_dir``; the answer holds the
+        result columns ``status, message, granules, issues, provenance`` (a dict) ``flags, count``
+        and the bands.
+    columns : tuple of str
+        Source columns the UDF reads.
+    schema : pa.Schema
+        Of the target table.
+    where : str
+        SQL condition on non-BINARY columns of the source; empty = all rows.
+    tiles : tuple of (tile_x, tile_y) or None
+        Only these tiles.
+    overwrite : bool
+        Replace the target's whole content instead of tile by tile.
+    resume : bool
+        Reuse finished part files of the same job id.
+    """
+
+    source: str
+    target: str
+    method: str
+    params: dict[str, Any]
+    udf: str
+    columns: tuple[str, ...]
+    schema: pa.Schema
+    where: str = ""
+    tiles: tuple[tuple[int, int], ...] | None = None
+    overwrite: bool = False
+    resume: bool = False
+    package_version: str = field(default="")
+
+    def params_json(self) -> str:
+        """The parameters as canonical JSON."""
+        return json.dumps(self.params, sort_keys=True, separators=(",", ":"))

@@ -1,0 +1,27 @@
+"""Fixtures for every room."""
+
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of reference scenes and arrays beside the checkout; a clone has none."""
+    if not SHARED.is_dir():
+        pytest.skip("needs ../shared (reference scenes and arrays), which this checkout lacks")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def golden(shared: Path) -> Path:
+    """Outputs of the public reference implementation."""
+    return shared / "golden"
+
+
+@pytest.fixture(scope="session")
+def s96(shared: Path) -> Path:
+    """Small ASTER L1T scenes with ancillary files and known truth."""
+    return shared / "scenes" / "s96"
