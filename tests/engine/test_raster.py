@@ -1,0 +1,221 @@
+"""Rasters on frames: exact places, voids that stay out of means, boxes that hold their points."""
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.transform import Affine
+
+from geoquarry.engine.raster import (
+    elevation_on,
+    frame_bounds,
+    outline,
+    pixel_coordinates,
+    project_bounds,
+    project_points,
+    read_geotiff,
+    warp_to,
+)
+from geoquarry.schemas.errors import InputError
+from geoquarry.schemas.granule import Raster
+from geoquarry.schemas.grid import grid
+
+FRAME = ("EPSG:32612", (30.0, 0.0, 500_000.0, 0.0, -30.0, 3_600_000.0), (20, 30))
+
+
+def tiff(path, data, *, left=500_000.0, top=3_600_000.0, pixel=30.0, crs="EPSG:32612", **options):
+    data = np.atleast_3d(data).transpose(2, 0, 1) if data.ndim == 2 else data
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        count=data.shape[0],
+        height=data.shape[1],
+        width=data.shape[2],
+        dtype=data.dtype,
+        crs=crs,
+        transform=Affine(pixel, 0, left, 0, -pixel, top),
+        **options,
+    ) as file:
+        file.write(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("latitude", "zone"), [(0.0, "EPSG:32612"), (32.0, "EPSG:32612"), (60.0, "EPSG:32612")]
+)
+@pytest.mark.parametrize("size", [1024, 97])
+def test_interpolated_places_are_exact_to_a_hundredth_pixel(latitude, zone, size):
+    squares = grid(f"res-30_tilesize-{size}")
+    # A tile off the central meridian, where the frames are turned against each other.
+    (x,), (y,) = project_points([-108.5], [latitude], "EPSG:4326", squares.crs)
+    key = next(squares.tiles(x, y, x + 1, y + 1))
+    frame = (squares.crs, squares.transform(*key), squares.shape)
+    left, _, _, top = project_bounds(squares.bounds(*key), squares.crs, zone)
+    granule = (15.0, 0.0, left, 0.0, -15.0, top)
+    rows, columns = pixel_coordinates(*frame, zone, granule)
+    assert rows.shape == columns.shape == squares.shape
+    assert rows.dtype == np.float64
+    a, _, c, _, e, f = frame[1]
+    pick = np.unique(np.append(np.arange(0, size, 7), [8, 24, size - 9, size - 1]))
+    r, k = np.meshgrid(pick, pick, indexing="ij")
+    gx, gy = project_points(c + a * (k + 0.5), f + e * (r + 0.5), squares.crs, zone)
+    assert np.abs((gx - left) / 15 - 0.5 - columns[r, k]).max() < 0.01
+    assert np.abs((top - gy) / 15 - 0.5 - rows[r, k]).max() < 0.01
+
+
+def test_row_zero_is_the_centre_of_the_first_row():
+    rows, columns = pixel_coordinates(*FRAME, FRAME[0], FRAME[1])
+    np.testing.assert_allclose(rows, np.arange(20)[:, None] + np.zeros(30), atol=1e-6)
+    np.testing.assert_allclose(columns, np.arange(30) + np.zeros((20, 1)), atol=1e-6)
+    rows, columns = pixel_coordinates(
+        FRAME[0], FRAME[1], (1, 1), FRAME[0], (15.0, 0.0, 500_000.0, 0.0, -15.0, 3_600_000.0)
+    )
+    assert (rows.item(), columns.item()) == pytest.approx((0.5, 0.5), abs=1e-6)
+
+
+def test_a_step_of_one_projects_each_pixel():
+    frame = ("EPSG:3857", (30.0, 0.0, -12_031_095.0, 0.0, -30.0, 3_869_175.0), (40, 33))
+    granule = (15.0, 0.0, 770_000.0, 0.0, -15.0, 3_640_000.0)
+    exact = pixel_coordinates(*frame, "EPSG:32612", granule, step=1)
+    quick = pixel_coordinates(*frame, "EPSG:32612", granule)
+    np.testing.assert_allclose(exact, quick, atol=1e-3)
+
+
+def test_equator_straddling_frame_projects_with_negative_northings():
+    (_,), (y,) = project_points([400_000.0], [-60.0], "EPSG:32612", "EPSG:4326")
+    assert y == pytest.approx(-0.00054, abs=1e-5)
+    (_,), (south,) = project_points([400_000.0], [9_999_940.0], "EPSG:32712", "EPSG:4326")
+    assert south == pytest.approx(y, abs=1e-9)
+
+
+def test_boxes_hold_their_points():
+    bounds = (450_000.0, 6_600_000.0, 560_000.0, 6_700_000.0)  # edges bow at 60 degrees
+    box = project_bounds(bounds, "EPSG:32612", "EPSG:3857")
+    x, y = outline((110_000.0, 0.0, bounds[0], 0.0, -100_000.0, bounds[3]), (1, 1), steps=50)
+    px, py = project_points(x, y, "EPSG:32612", "EPSG:3857")
+    assert box[0] <= px.min() + 5
+    assert px.max() - 5 <= box[2]
+    assert box[1] <= py.min() + 5
+    assert py.max() - 5 <= box[3]
+    with pytest.raises(InputError, match="not known to PROJ"):
+        project_bounds(bounds, "EPSG:1", "EPSG:3857")
+
+
+def test_read_only_what_lies_under_a_box(tmp_path):
+    data = np.arange(400 * 300, dtype=np.int32).reshape(400, 300)
+    path = tiff(tmp_path / "a.tif", data, nodata=-1)
+    left, top = 500_000.0 + 100 * 30, 3_600_000.0 - 200 * 30
+    part = read_geotiff(path, bounds=(left, top - 60, left + 90, top), margin_px=2)
+    assert part is not None
+    assert part.transform[2] == left - 60
+    assert part.transform[5] == top + 60
+    assert part.data[0, 2, 2] == data[200, 100]
+    assert part.data.shape[1] < 10
+    assert part.nodata == -1
+    assert read_geotiff(path, bounds=(0, 0, 10, 10)) is None
+    whole = read_geotiff(path)
+    assert whole is not None
+    assert whole.data.shape == (1, 400, 300)
+
+
+def test_unreadable_rasters_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"none\.tif: no such file"):
+        read_geotiff(tmp_path / "none.tif")
+    (tmp_path / "text.tif").write_text("no raster")
+    with pytest.raises(InputError, match=r"text\.tif: not a readable raster"):
+        read_geotiff(tmp_path / "text.tif")
+    cut = tiff(tmp_path / "cut.tif", np.ones((300, 300), np.int16))
+    cut.write_bytes(cut.read_bytes()[:5000])
+    with pytest.raises(InputError, match=r"cut\.tif: not a readable raster"):
+        read_geotiff(cut)
+    bare = tiff(tmp_path / "bare.tif", np.ones((2, 2), np.uint8), crs=None)
+    with pytest.raises(InputError, match="no georeference"):
+        read_geotiff(bare)
+
+
+def test_fill_is_never_averaged():
+    data = np.full((40, 60), 100, np.int16)
+    data[::3, ::2] = -9999
+    source = Raster(data, (15.0, 0.0, 500_000.0, 0.0, -15.0, 3_600_000.0), "EPSG:32612")
+    for kernel in ("bilinear", "average", "nearest"):
+        found = warp_to([source], *FRAME, nodata=-9999, resampling=kernel)
+        assert set(np.unique(found)) <= {100, -9999}
+        assert (found == 100).mean() > 0.6
+
+
+def test_elevation_of_several_tiles_with_voids(tmp_path):
+    west = np.full((20, 15), 1000, np.int16)
+    east = np.full((20, 15), 2000, np.int16)
+    west[5, 5] = -9999  # no nodata tag, as in ASTGTM
+    east[7, 7] = -32767
+    east[0, 0] = 0  # sea level
+    paths = [
+        tiff(tmp_path / "w.tif", west),
+        tiff(tmp_path / "e.tif", east, left=500_000.0 + 15 * 30),
+    ]
+    found = elevation_on(paths, *FRAME)
+    assert found.dtype == np.int16
+    assert found[5, 5] == -32768
+    assert found[7, 22] == -32768
+    assert found[0, 15] == 0
+    assert (found[:, :15] == 1000).sum() == 299
+    assert (found[:, 15:] == 2000).sum() == 298
+    np.testing.assert_array_equal(elevation_on(paths[::-1], *FRAME), found)
+    np.testing.assert_array_equal(elevation_on(str(paths[0]), *FRAME)[:, 16:], -32768)
+
+
+def test_elevation_rounds_floats_and_respects_the_tag(tmp_path):
+    data = np.full((20, 30), 99.6, np.float32)
+    data[3, 3] = np.nan
+    data[4, 4] = 7.0
+    found = elevation_on(tiff(tmp_path / "f.tif", data, nodata=7.0), *FRAME)
+    assert found[0, 0] == 100
+    assert found[3, 3] == found[4, 4] == -32768
+
+
+def test_elevation_as_a_number():
+    assert (elevation_on(1200, *FRAME) == 1200).all()
+    assert elevation_on(12.6, *FRAME).dtype == np.int16
+    with pytest.raises(InputError, match="Give metres"):
+        elevation_on(29_000, *FRAME)
+
+
+def test_no_tile_reaches(tmp_path):
+    path = tiff(tmp_path / "far.tif", np.ones((20, 20), np.int16), left=900_000.0)
+    assert (elevation_on([path], *FRAME) == -32768).all()
+
+
+def test_real_dem_in_another_system(shared):
+    path = shared / "data/dem/AST_L1A_00303182012144228_Z.tif"
+    with rasterio.open(path) as file:
+        stored, own = file.read(1), file.transform
+    frame = ("EPSG:32718", (own.a, 0.0, own.c, 0.0, own.e, own.f), stored.shape)
+    same = elevation_on(path, *frame)
+    np.testing.assert_array_equal(
+        same, np.where(stored == -9999, -32768, np.rint(stored)).astype(np.int16)
+    )
+    bounds = project_bounds(frame_bounds(*frame[1:]), "EPSG:32718", "EPSG:3857")
+    turned = elevation_on(
+        path, "EPSG:3857", (40.0, 0.0, bounds[0], 0.0, -40.0, bounds[3]), (500, 500)
+    )
+    seen = turned[turned != -32768]
+    assert seen.min() >= stored[stored != -9999].min() - 1
+    assert (turned == -32768).any()
+
+
+def test_shared_dem_matches_the_truth(s96):
+    squares = grid("res-30_tilesize-96")
+    for key, pattern, truth in [
+        ((2780, 5614), "ASTGTM*N32*.tif", "truth_north.npz"),
+        ((4289, 7924), "ASTGTM*S25*.tif", "truth_south.npz"),
+    ]:
+        paths = sorted(s96.glob(pattern))
+        found = elevation_on(paths, squares.crs, squares.transform(*key), squares.shape)
+        expected = np.load(s96 / truth)["elevation"]
+        assert found.mean() == pytest.approx(expected.mean(), abs=0.5)
+        errors = {
+            (dy, dx): np.std(np.roll(found.astype(float), (dy, dx), (0, 1)) - expected)
+            for dy in (-1, 0, 1)
+            for dx in (-1, 0, 1)
+        }
+        assert min(errors, key=lambda shift: errors[shift]) == (0, 0)
