@@ -99,7 +99,7 @@ def tiles_schema(sensor_name: str, grid_name: str) -> pa.Schema:
         column("aod550", pa.float64(), "aerosol optical depth at 550 nm, mean over the tile"),
         column("elevation_m", pa.float64(), "mean elevation of the usable pixels, metres"),
         column("water_vapour_g_cm2", pa.float64(), "water vapour column above the surface"),
-        column("ozone_cm_atm", pa.float64(), "total ozone column"),
+        column("ozone_cm_atm", pa.float64(), "ozone column above the surface"),
         column("aerosol_model", pa.string(), "aerosol model of 6S"),
         column("atmosphere_source", pa.string(), "where the state came from, and any fallback"),
         column("elevation", pa.binary(), "int16 metres, full tile, nodata -32768"),
