@@ -1,0 +1,122 @@
+"""`download`: rows of a table to a CSV or Parquet file."""
+
+import argparse
+import csv
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from geoquarry.engine.atomic import replacing
+from geoquarry.engine.exchange import HEX_STYLES, rows_of, write_csv, write_parquet
+from geoquarry.engine.local import Engine
+from geoquarry.jobs.console import DONE, answer, say, watched
+from geoquarry.schemas.errors import UsageError
+from geoquarry.schemas.tables import facts
+
+SUFFIXES = (".csv", ".parquet")
+LAYOUTS = ("own", "published")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `geoquarry download`."""
+    parser.add_argument("table")
+    parser.add_argument("file", type=Path, metavar="FILE.csv|.parquet")
+    parser.add_argument("--where", default="", metavar="SQL", help="only rows that fulfil this")
+    parser.add_argument("--as-of", type=int, metavar="SNAPSHOT", help="the table as it was then")
+    parser.add_argument(
+        "--hex",
+        choices=HEX_STYLES,
+        default=HEX_STYLES[0],
+        help="CSV: blobs that `upload` reads back exactly, or bare pixels for other programs",
+    )
+    parser.add_argument(
+        "--layout",
+        choices=LAYOUTS,
+        default=LAYOUTS[0],
+        help="CSV: our columns, or the published 26 columns of a tiles table",
+    )
+
+
+def download(
+    engine: Engine,
+    table: str,
+    path: str | Path,
+    *,
+    where: str = "",
+    as_of: int | None = None,
+    hexadecimal: str = "blob",
+    layout: str = "own",
+) -> int:
+    """Write the rows of a table to a file, one at a time.
+
+    Parameters
+    ----------
+    engine : Engine
+    table : str
+    path : path
+        ``.csv`` or ``.parquet``; replaced when it exists.
+    where : str
+        SQL condition on columns that hold no rasters.
+    as_of : int, optional
+        Snapshot id.
+    hexadecimal : {"blob", "pixels"}
+        Rasters in a CSV: hex of our self-describing blobs, which ``upload`` reads back exactly,
+        or hex of bare pixels (no shape, no dtype), as the published results have them.
+    layout : {"own", "published"}
+        ``published``: the 26 columns of the published pipeline, from a `tiles` table.
+
+    Returns
+    -------
+    count : int
+        Rows written.
+
+    Raises
+    ------
+    UsageError
+        Another suffix, or a layout that this table cannot take.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"{path}: the name must end in {' or '.join(SUFFIXES)}.")
+    schema = engine.schema(table)
+    batches = watched(engine.read(table, where=where, as_of=as_of), what=f"download {table}")
+    if layout == "published":
+        return _published(path, rows_of(batches), facts(schema))
+    if layout not in LAYOUTS:
+        raise UsageError(f"No layout {layout!r}. Choose one of: {', '.join(LAYOUTS)}.")
+    if path.suffix.lower() == ".parquet":
+        return write_parquet(path, batches, schema)
+    return write_csv(path, batches, schema, hexadecimal=hexadecimal)
+
+
+def _published(path: Path, rows: Any, about: dict[str, Any]) -> int:
+    if about.get("kind") != "tiles" or path.suffix.lower() != ".csv":
+        raise UsageError("The published layout is a CSV of a tiles table.")
+    try:
+        writer = import_module(f"geoquarry.engine.{about['sensor']}_gmi_writer")
+    except ModuleNotFoundError:
+        raise UsageError(f"No published layout for sensor {about['sensor']!r}.") from None
+    count = -1  # the header
+    with replacing(path) as part, open(part, "w", encoding="utf-8", newline="") as out:
+        lines = csv.writer(out, lineterminator="\n")
+        for record in writer.write_gmi(rows):
+            lines.writerow(record)
+            count += 1
+    return count
+
+
+def main(args: argparse.Namespace, engine: Engine) -> int:
+    """Run `geoquarry download`."""
+    count = download(
+        engine,
+        args.table,
+        args.file,
+        where=args.where,
+        as_of=args.as_of,
+        hexadecimal=args.hex,
+        layout=args.layout,
+    )
+    say(f"{count} rows of {args.table} in {args.file}.")
+    if args.json:
+        answer({"rows": count, "file": str(args.file)}, as_json=True)
+    return DONE

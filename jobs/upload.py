@@ -1,0 +1,226 @@
+"""`upload`: rows of a CSV or Parquet file to a table."""
+
+import argparse
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from geoquarry.engine.exchange import (
+    OnError,
+    Row,
+    csv_lines,
+    open_parquet,
+    read_csv,
+    read_facts,
+    read_parquet,
+)
+from geoquarry.engine.local import Engine
+from geoquarry.jobs.console import DONE, FAILED, SOME_FAILED, answer, say, watched
+from geoquarry.schemas.errors import InputError, UsageError
+from geoquarry.schemas.grid import grid
+from geoquarry.schemas.sensor import sensors
+from geoquarry.schemas.tables import (
+    OutputBand,
+    facts,
+    results_schema,
+    tiles_schema,
+)
+
+SUFFIXES = (".csv", ".parquet")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `geoquarry upload`."""
+    parser.add_argument("file", type=Path, metavar="FILE.csv|.parquet")
+    parser.add_argument("table", help="made when it does not exist")
+    parser.add_argument(
+        "--sensor", choices=sensors(), default=sensors()[0], help="of the published layout"
+    )
+    parser.add_argument(
+        "--allow-late-swir", action="store_true", help="trust SWIR bands after the detector failed"
+    )
+
+
+@dataclass
+class Report:
+    """What an upload did."""
+
+    rows: int = 0
+    failed: list[str] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """0; 3 when some rows could not be used; 1 when none could."""
+        return DONE if not self.failed else SOME_FAILED if self.rows else FAILED
+
+
+def upload(
+    engine: Engine,
+    path: str | Path,
+    table: str,
+    *,
+    sensor_name: str | None = None,
+    allow_late_swir: bool = False,
+) -> Report:
+    """Put the rows of a file into a table, replacing rows of the same key, in one commit.
+
+    Parameters
+    ----------
+    engine : Engine
+    path : path
+        Parquet or CSV as ``download`` writes them, or the published GMI layout (26 columns, hex,
+        with or without a header), which is recognised by itself.
+    table : str
+        Made when it does not exist.
+    sensor_name : str, optional
+        Sensor of a file in the published layout.
+    allow_late_swir : bool
+        Take published rows from after the detector failed.
+
+    Returns
+    -------
+    report : Report
+        Bad rows are listed with line and column; the others are in the table.
+
+    Raises
+    ------
+    InputError
+        The file as a whole cannot be used.
+    UsageError
+        Another suffix; rows of another kind, sensor or grid than the table's.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"{path}: the name must end in {' or '.join(SUFFIXES)}.")
+    if not path.is_file():
+        raise UsageError(f"{path}: there is no such file.")
+    report = Report()
+
+    def bad(error: InputError) -> None:
+        report.failed.append(str(error))
+
+    rows, schema = _open(engine, path, table, sensor_name or sensors()[0], allow_late_swir, bad)
+    first = next(rows, None)
+    if first is None:
+        return report
+    if not engine.exists(table):
+        engine.create(table, schema)
+    _refuse_other(facts(schema), facts(engine.schema(table)), path, table)
+    wanted, names = facts(schema)["grid"], engine.schema(table).names
+
+    def good() -> Iterator[Row]:
+        for row in watched(itertools.chain([first], rows), what=f"upload {path.name}"):
+            if row["grid"] != wanted:
+                bad(
+                    InputError(
+                        f"{path}: tile {row['tile_x']},{row['tile_y']} is of grid {row['grid']!r}, "
+                        f"the table of {wanted!r}. Upload it to a table of its own."
+                    )
+                )
+                continue
+            report.rows += 1
+            yield {name: row.get(name) for name in names}
+
+    engine.append(table, good(), kind="upload")
+    return report
+
+
+def _open(
+    engine: Engine, path: Path, table: str, sensor_name: str, late: bool, bad: OnError
+) -> tuple[Iterator[Row], pa.Schema]:
+    """The rows of a file and the schema of the table they belong to."""
+    known = engine.schema(table) if engine.exists(table) else None
+    if path.suffix.lower() == ".parquet":
+        with open_parquet(path) as file:
+            own = file.schema_arrow
+        schema = _schema(facts(own), known, path)
+        return read_parquet(path, schema, on_error=bad), schema
+    _, first = next(csv_lines(path), (0, []))
+    layout = _published(sensor_name)
+    if layout is not None and layout.is_gmi(first):
+        frame = grid(facts(known)["grid"]) if known is not None else None
+        rows = layout.read_gmi_csv(path, frame, allow_late_swir=late, on_error=bad)
+        head = list(itertools.islice(rows, 1))
+        if not head:
+            return iter(()), known
+        return itertools.chain(head, rows), known or tiles_schema(sensor_name, head[0]["grid"])
+    about = read_facts(path) or _guess(path, first)
+    schema = _schema(about, known, path)
+    return read_csv(path, schema, on_error=bad), schema
+
+
+def _published(sensor_name: str) -> Any:
+    """The module of a sensor's published layout, or None."""
+    try:
+        return import_module(f"geoquarry.engine.{sensor_name}_gmi")
+    except ModuleNotFoundError:
+        return None
+
+
+def _schema(about: dict[str, Any], known: pa.Schema | None, path: Path) -> pa.Schema:
+    """Schema from a file's facts; without any, the table's own."""
+    if not about.get("kind"):
+        if known is not None:
+            return known
+        raise UsageError(
+            f"{path} does not say what kind of table it is (no facts in it or beside it). "
+            "Upload it to an existing table, or keep the -metadata.json that `download` wrote."
+        )
+    if known is not None:
+        _refuse_other(about, facts(known), path, "the table")
+        return known
+    try:
+        if about["kind"] == "tiles":
+            return tiles_schema(about["sensor"], about["grid"])
+        bands = [OutputBand(**band) for band in about["bands"]]
+        return results_schema(about["sensor"], about["grid"], about["method"], bands)
+    except (KeyError, TypeError) as error:
+        raise InputError(f"The facts of {path} are incomplete: {error}.") from error
+
+
+def _guess(path: Path, names: list[str]) -> dict[str, Any]:
+    """A tiles file names its sensor and grid in every row."""
+    if not {"sensor", "granule_id", "grid"} <= set(names):
+        return {}
+    lines = csv_lines(path)
+    next(lines)
+    _, cells = next(lines, (0, []))
+    row = dict(zip(names, cells, strict=False))
+    return {"kind": "tiles", "sensor": row.get("sensor"), "grid": row.get("grid")} if row else {}
+
+
+def _refuse_other(mine: dict[str, Any], theirs: dict[str, Any], path: Path, table: str) -> None:
+    for key in ("kind", "sensor", "grid", "method", "bands"):
+        if json.dumps(mine.get(key)) != json.dumps(theirs.get(key)):
+            raise UsageError(
+                f"{path} holds {key} {_short(mine.get(key))}, {table} {_short(theirs.get(key))}. "
+                "Choose another table."
+            )
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return repr(text if len(text) < 60 else f"{text[:57]}...")
+
+
+def main(args: argparse.Namespace, engine: Engine) -> int:
+    """Run `geoquarry upload`."""
+    report = upload(
+        engine,
+        args.file,
+        args.table,
+        sensor_name=args.sensor,
+        allow_late_swir=args.allow_late_swir,
+    )
+    for text in report.failed:
+        say(f"left out: {text}")
+    say(f"{report.rows} rows in {args.table}; {len(report.failed)} left out.")
+    if args.json:
+        answer(vars(report), as_json=True)
+    return report.exit_code
