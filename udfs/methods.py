@@ -1,0 +1,203 @@
+"""The tile methods: how far a job goes, from rows to a mosaic, its colours, and its indices."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from geoquarry.schemas.errors import UsageError
+from geoquarry.schemas.index import Index, indices
+from geoquarry.schemas.sensor import sensor
+from geoquarry.udfs.balance import BALANCES
+from geoquarry.udfs.mosaic import MOSAICS
+from geoquarry.udfs.observation import COLUMNS
+from geoquarry.udfs.tile_method import REFERENCE_COLUMNS, TileJob, TileMethod
+
+if TYPE_CHECKING:
+    from geoquarry.schemas.tables import OutputBand
+
+__all__ = [
+    "ALIASES",
+    "BALANCES",
+    "METHODS",
+    "MOSAICS",
+    "TileMethod",
+    "columns",
+    "compute",
+    "normalise",
+    "output_bands",
+]
+
+METHODS: dict[str, dict[str, Any]] = {
+    "mosaic": {"mosaic": "median", "dtype": "int16"},
+    "color_balancing": {"mosaic": "median", "balance": "tasseled_cap", "dtype": "int16"},
+    "mineral_indices": {
+        "mosaic": "median",
+        "balance": "tasseled_cap",
+        "indices": "all",
+        "dtype": "int16",
+    },
+}
+"""Method -> its parameters with their defaults."""
+ALIASES = {"merge": "mosaic", "color_transfer": "color_balancing"}
+"""The names of the published scripts."""
+DTYPES = ("int16", "float32")
+
+
+def normalise(
+    method: str, params: Mapping[str, Any], sensor_name: str
+) -> tuple[str, dict[str, Any]]:
+    """Check a request and complete it: equal requests become equal jobs.
+
+    Parameters
+    ----------
+    method : str
+        A name of `METHODS` or one of the `ALIASES`.
+    params : mapping
+        ``mosaic``, ``balance``, ``dtype``: one word each; ``indices``: a list of names, or one
+        string with commas, or "all". None = not given.
+    sensor_name : str
+
+    Returns
+    -------
+    method, params : str, dict
+        Without aliases and complete; indices in catalogue order.
+
+    Raises
+    ------
+    UsageError
+        An unknown method, parameter or choice.
+
+    Examples
+    --------
+    >>> normalise("merge", {"mosaic": "MIN"}, "aster_l1t")
+    ('mosaic', {'mosaic': 'min', 'dtype': 'int16'})
+    """
+    name = ALIASES.get(method.lower(), method.lower())
+    if name not in METHODS:
+        raise UsageError(
+            f"No method {method!r}. Choose one of: {', '.join(sorted({*METHODS, *ALIASES}))}."
+        )
+    complete = dict(METHODS[name])
+    for key, value in params.items():
+        if key not in complete:
+            raise UsageError(
+                f"{name} has no parameter {key!r}. Choose from: {', '.join(complete)}."
+            )
+        if value is not None:
+            complete[key] = value
+    for key, choices in (("mosaic", MOSAICS), ("balance", BALANCES), ("dtype", DTYPES)):
+        if key in complete:
+            complete[key] = _choice(name, key, complete[key], tuple(choices))
+    if "indices" in complete:
+        complete["indices"] = _index_names(complete["indices"], sensor_name)
+    return name, complete
+
+
+def _choice(method: str, key: str, value: Any, choices: tuple[str, ...]) -> str:
+    chosen = value.lower() if isinstance(value, str) else value
+    if chosen not in choices:
+        raise UsageError(
+            f"{method}: {key} is {value!r}. Choose one of: {', '.join(sorted(choices))}."
+        )
+    return str(chosen)
+
+
+def _index_names(value: Any, sensor_name: str) -> list[str]:
+    known = [index.name for index in indices(sensor_name)]
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    if not isinstance(value, list | tuple) or not value:
+        raise UsageError(f"indices is {value!r}; give names, separated by commas, or 'all'.")
+    wanted = {str(name).lower() for name in value}
+    if wanted == {"all"}:
+        return known
+    unknown = sorted(wanted - set(known))
+    if unknown:
+        raise UsageError(
+            f"No index {', '.join(map(repr, unknown))} for {sensor_name}. "
+            f"Choose from: {', '.join(known)}."
+        )
+    return [name for name in known if name in wanted]
+
+
+def output_bands(
+    method: str, params: Mapping[str, Any], sensor_name: str
+) -> "tuple[OutputBand, ...]":
+    """Rasters that a normalised request writes, in order.
+
+    Returns
+    -------
+    bands : tuple of OutputBand
+        Reflectance: int16, scale 1e-4. Indices: int16 with the catalogue's scale. With dtype
+        float32: scale 1, NaN = nodata.
+
+    Examples
+    --------
+    >>> [b.name for b in output_bands("mosaic", {"dtype": "int16"}, "aster_l1t")][:3]
+    ['b01', 'b02', 'b3n']
+    """
+    # Only here: a worker that computes needs no pyarrow for it.
+    from geoquarry.schemas.tables import REFLECTANCE_SCALE, OutputBand
+
+    if method == "mineral_indices":
+        chosen = _chosen(params["indices"], sensor_name)
+        named = [(i.name, f"{i.title}: {i.formula}", i.scale) for i in chosen]
+    else:
+        named = [
+            (
+                band.name,
+                f"surface reflectance, band {band.number}, "
+                f"{band.wavelength_um[0]:g}-{band.wavelength_um[1]:g} um",
+                REFLECTANCE_SCALE,
+            )
+            for band in sensor(sensor_name).bands
+        ]
+    if params["dtype"] == "float32":
+        nan = float("nan")
+        return tuple(
+            OutputBand(name, about, dtype="float32", scale=1.0, nodata=nan)
+            for name, about, _ in named
+        )
+    return tuple(OutputBand(name, about, scale=scale) for name, about, scale in named)
+
+
+def _chosen(names: Iterable[str], sensor_name: str) -> tuple[Index, ...]:
+    wanted = set(names)
+    return tuple(index for index in indices(sensor_name) if index.name in wanted)
+
+
+def columns(method: str, params: Mapping[str, Any], sensor_name: str) -> tuple[str, ...]:
+    """Source columns a normalised request reads.
+
+    >>> "ref_1" in columns("mosaic", {"mosaic": "min"}, "aster_l1t")
+    False
+    """
+    names = (*COLUMNS, *sensor(sensor_name).names)
+    if params.get("balance", "none") != "none":
+        names += REFERENCE_COLUMNS
+    return names
+
+
+def compute(rows: Iterable[Mapping[str, Any]], job: TileJob) -> dict[str, Any]:
+    """Compute one tile: the UDF that every engine carries.
+
+    Parameters
+    ----------
+    rows : iterable of mapping
+        Source rows of one tile in any order, with the columns of `columns`; BINARY values as
+        bytes-like. A row is let go before the next one is asked for.
+    job : TileJob
+        ``method, params, sensor, grid, tile_x, tile_y, spill_dir``, as `schemas.job.Job` says.
+
+    Returns
+    -------
+    result : dict
+        ``status, message, granules, issues, provenance`` (a dict)``, flags, count`` and the bands
+        as tile blobs (None in a failed tile). The same bits for any order of the rows.
+    """
+    method = TileMethod(job)
+    try:
+        for row in rows:
+            method.update(row)
+        return method.result()
+    finally:
+        method.close()
