@@ -121,6 +121,7 @@ def granule_flags(
         pixel_m=pixel_m,
         shift_m_per_m=shadow_shift(sun_zenith_deg, sun_azimuth_deg),
     )
+    shadow &= ~lakes(water, shadow)
     cloud = dilate(cloud, cloud_buffer_m / pixel_m) & observed
     shadow = dilate(shadow, shadow_buffer_m / pixel_m) & observed & ~cloud
     # A deep shadow passes the water tests, so where a cloud explains the darkness it is shadow.
@@ -169,6 +170,20 @@ def find_water(rho: Reflectance) -> Mask:
     else:
         water &= ratio_above(green, nir, np.float32(0.3))
     return water
+
+
+def lakes(water: Mask, shadow: Mask) -> Mask:
+    """Bodies that pass the water tests and mostly lie outside the shadows found.
+
+    A deep shadow passes the water tests too, but then the moved cloud covers most of it.
+    """
+    body, count = ndimage.label(water)
+    size = np.bincount(body[water], minlength=count + 1)
+    covered = np.bincount(body[water & shadow], minlength=count + 1)
+    lake = covered < 0.5 * size
+    lake[0] = False
+    found: Mask = lake[body]
+    return found
 
 
 def ratio_above(a: NDArray[np.float32], b: NDArray[np.float32], limit: np.float32) -> Mask:

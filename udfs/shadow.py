@@ -20,13 +20,13 @@ HEIGHTS_M = (300.0, 12_000.0)
 
 
 def find_dark(rho: Reflectance, clear: Mask, *, pixel_m: float) -> Mask:
-    """Land below 0.65 of the mean of the clear pixels within some 5 km, in NIR and SWIR.
+    """Ground below 0.65 of the mean of the clear pixels within some 5 km, in NIR and SWIR.
 
     Means are sums of integers (1e-4 reflectance), so they are the same on every machine.
     """
-    # NDWI above 0.3 is a lake; in a shadow the sky still lights the land's NIR.
-    green, nir = rho["green"], rho["nir"]
-    dark = clear & ~(green - nir > np.float32(0.3) * (green + nir))
+    # Lakes stay in: a deep shadow has the colours of a lake (the air's light over black), and
+    # whether a cloud explains the darkness is for the match to say.
+    dark = clear.copy()
     step = max(1, round(2000.0 / pixel_m))
     starts = [np.arange(0, size, step) for size in clear.shape]
     cell = [np.arange(size) // step for size in clear.shape]

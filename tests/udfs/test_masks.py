@@ -124,13 +124,22 @@ def test_darkness_without_a_cloud_is_no_shadow():
     assert has(bits, flags.WATER)[disc(180, 180, 20)].all()
 
 
-def test_a_lake_where_the_shadow_could_be_stays_a_lake():
+def test_a_lake_larger_than_the_shadow_on_it_stays_a_lake():
+    """A lake of the cloud's own shape just where its shadow would fall cannot be told apart."""
     body = disc(150, 150, 14)
     down, right = (round(2000 * s / 30) for s in shadow_shift(40, 140))
-    lake = disc(150 + down, 150 + right, 12)
+    lake = disc(150 + down, 150 + right, 30)
     bits = find(*scene(cloud=body, lake=lake))
-    assert has(bits, flags.WATER)[lake].all()
+    assert has(bits, flags.WATER)[lake & ~has(bits, flags.CLOUD)].all()
     assert not has(bits, flags.SHADOW)[lake].any()
+
+
+def test_a_deep_shadow_that_looks_like_water_is_shadow():
+    body = disc(150, 150, 14)
+    down, right = (round(2000 * s / 30) for s in shadow_shift(40, 140))
+    dark = disc(150 + down, 150 + right, 14) & ~body
+    bits = find(*scene(cloud=body, lake=dark))  # a lake's colours, but under a cloud
+    assert has(bits, flags.SHADOW)[dark & ~has(bits, flags.CLOUD)].mean() > 0.95
 
 
 @pytest.mark.parametrize("name", ["land", "bright soil", "lake", "snow"])
