@@ -1,0 +1,255 @@
+"""Rows into a table: whole granules as they are ingested, or any rows by key."""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+
+from geoquarry.engine.batches import check_row, rows_of
+from geoquarry.engine.commit import commit, new_commit_id
+from geoquarry.engine.datafile import RowWriter, safe_name
+from geoquarry.engine.index import renew_index
+from geoquarry.engine.note import Note, forget_note, write_note
+from geoquarry.engine.replace import Replacement, Unit, unit_name
+from geoquarry.engine.table import Table
+from geoquarry.schemas.errors import TableError, UsageError
+from geoquarry.schemas.tables import facts
+
+OPEN_WRITERS = 64
+"""Files that `append` keeps open at once when rows of many granules are mixed."""
+
+
+@dataclass
+class AppendReport:
+    """What came in.
+
+    Attributes
+    ----------
+    rows, units, files, nbytes : int
+        Units are granules, or tiles in tables without granules.
+    commit_ids : list of str
+    snapshot_id : int or None
+        After the last commit.
+    """
+
+    rows: int = 0
+    units: int = 0
+    files: int = 0
+    nbytes: int = 0
+    commit_ids: list[str] = field(default_factory=list)
+    snapshot_id: int | None = None
+
+
+class Appender:
+    """Takes granules one by one and commits them in groups; see `Engine.appender`."""
+
+    def __init__(
+        self, table: Table, *, ingest_id: str | None, granules: int, seconds: float
+    ) -> None:
+        if "granule_id" not in table.layout.key:
+            raise UsageError(f"Table {table.name!r} holds no granules; use append.")
+        self.table = table
+        self.layout = table.layout
+        self.ingest_id = ingest_id or new_commit_id()
+        self.granules = granules
+        self.seconds = seconds
+        self.report = AppendReport()
+        self._lock = threading.Lock()
+        self._start_batch()
+
+    def _start_batch(self) -> None:
+        self._commit_id = new_commit_id()
+        self._note: Note | None = None
+        self._pending = Replacement()
+        self._granules: set[str] = set()
+        self._since = time.monotonic()
+
+    def add_granule(
+        self,
+        granule_id: str,
+        rows: Iterable[Mapping[str, Any] | pa.RecordBatch],
+        *,
+        replaces: Iterable[str] = (),
+        tiles: Sequence[tuple[int, int]] | None = None,
+    ) -> int:
+        """Write one granule's rows; they replace all its earlier rows.
+
+        Parameters
+        ----------
+        granule_id : str
+        rows : iterable of dict or RecordBatch
+            Consumed lazily, one row in memory. No rows: the granule's earlier rows go.
+        replaces : iterable of str
+            Other granules whose rows go, e.g. an older production of the same acquisition.
+        tiles : sequence of (tile_x, tile_y), optional
+            Replace rows in these tiles only; the granule's other rows stay.
+
+        Returns
+        -------
+        rows : int
+            Rows written; visible to others after the next commit.
+
+        Raises
+        ------
+        TableError
+            A row of another granule, sensor or grid, a row twice, a row outside ``tiles``; nothing
+            of this granule is stored then.
+        """
+        grid = facts(self.layout.schema)["grid"]
+        wanted = None if tiles is None else {(int(x), int(y)) for x, y in tiles}
+        replaces = set(replaces)
+        with self._lock:
+            # What is still pending can be neither replaced nor added to: commit it first.
+            if self._granules & {granule_id, *replaces}:
+                self._flush()
+            commit_id = self._commit_id
+            if self._note is None:
+                self._note = write_note(self.layout, "append", commit_id)
+                self._since = time.monotonic()
+        name = unit_name(self.layout, (grid, granule_id))
+        writer = RowWriter(self.layout, self.layout.data_path(commit_id, name))
+        try:
+            seen: set[tuple[int, int]] = set()
+            for batch in rows_of(rows, self.layout):
+                check_row(batch, self.layout)
+                tile = batch.column("tile_x")[0].as_py(), batch.column("tile_y")[0].as_py()
+                found = batch.column("granule_id")[0].as_py()
+                if found != granule_id:
+                    raise TableError(
+                        f"Table {self.layout.name!r}: a row of granule {found!r} among those of "
+                        f"{granule_id!r}."
+                    )
+                if tile in seen or (wanted is not None and tile not in wanted):
+                    reason = "comes twice" if tile in seen else "is not among the tiles asked for"
+                    raise TableError(
+                        f"Table {self.layout.name!r}, granule {granule_id!r}: tile {tile} {reason}."
+                    )
+                seen.add(tile)
+                writer.add(batch)
+            file = writer.close() if seen else None
+        except BaseException:
+            writer.abort()
+            raise
+        if file is None:
+            writer.abort()
+        with self._lock:
+            if file is not None:
+                self._pending.files.append(file)
+            self._granules.add(granule_id)
+            self._pending.replaced[grid, granule_id] = None if wanted is None else set(wanted)
+            for other in replaces:
+                if other != granule_id:
+                    self._pending.replaced[grid, other] = None
+            self.report.rows += len(seen)
+            if (
+                len(self._granules) >= self.granules
+                or time.monotonic() - self._since >= self.seconds
+            ):
+                self._flush()
+        return len(seen)
+
+    def flush(self) -> None:
+        """Commit what was added so far."""
+        with self._lock:
+            self._flush()
+
+    def _flush(self) -> None:
+        pending, note, commit_id = self._pending, self._note, self._commit_id
+        if pending.replaced:
+            snapshot_id = commit(
+                self.table,
+                lambda table: pending.change(table, commit_id),
+                commit_id=commit_id,
+                kind="ingest",
+                properties={"ingest-id": self.ingest_id, "granules": str(len(self._granules))},
+            )
+            renew_index(self.table)
+            self.report.snapshot_id = snapshot_id
+            self.report.commit_ids.append(commit_id)
+            self.report.units += len(self._granules)
+            self.report.files += len(pending.files)
+            self.report.nbytes += sum(file.nbytes for file in pending.files)
+        if note is not None:
+            forget_note(self.layout, note)
+        self._start_batch()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.flush()
+
+
+def append(
+    table: Table,
+    batches: Iterable[pa.RecordBatch | Mapping[str, Any]],
+    *,
+    commit_id: str | None,
+    kind: str,
+    properties: Mapping[str, str] | None,
+) -> AppendReport:
+    """Add rows in one commit, replacing rows of the same key; see `Engine.append`."""
+    layout = table.layout
+    commit_id = commit_id or new_commit_id()
+    if not commit_id or safe_name(commit_id) != commit_id:
+        raise UsageError(f"Commit id {commit_id!r}: use letters, digits, '.', '_' and '-'.")
+    report = AppendReport(commit_ids=[commit_id])
+    done = table.refresh().find_commit(commit_id)
+    if done is not None:
+        report.snapshot_id = done
+        return report
+    rest = [name for name in layout.key if name not in layout.unit]
+    replacement = Replacement()
+    writers: OrderedDict[Unit, RowWriter] = OrderedDict()
+    used: dict[Unit, int] = {}
+    note = write_note(layout, "append", commit_id)
+    try:
+        for batch in rows_of(batches, layout):
+            check_row(batch, layout)
+            unit = tuple(batch.column(name)[0].as_py() for name in layout.unit)
+            key = tuple(batch.column(name)[0].as_py() for name in rest)
+            seen = replacement.replaced.setdefault(unit, set())
+            assert seen is not None
+            if key in seen:
+                said = ", ".join(f"{n}={batch.column(n)[0].as_py()!r}" for n in layout.key)
+                raise TableError(f"Table {table.name!r}: the row {said} comes twice.")
+            seen.add(key)
+            if unit not in writers:
+                if len(writers) >= OPEN_WRITERS:
+                    replacement.files.append(writers.popitem(last=False)[1].close())
+                number = used[unit] = used.get(unit, 0) + 1
+                name = unit_name(layout, unit) + (f"-{number}" if number > 1 else "")
+                writers[unit] = RowWriter(layout, layout.data_path(commit_id, name))
+            writers.move_to_end(unit)
+            writers[unit].add(batch)
+            report.rows += 1
+        while writers:
+            replacement.files.append(writers.popitem(last=False)[1].close())
+    except BaseException:
+        for writer in writers.values():
+            writer.abort()
+        forget_note(layout, note)
+        raise
+    report.snapshot_id = commit(
+        table,
+        lambda newest: replacement.change(newest, commit_id),
+        commit_id=commit_id,
+        kind=kind,
+        properties=properties,
+    )
+    forget_note(layout, note)
+    renew_index(table)
+    report.units = len(used)
+    report.files = len(replacement.files)
+    report.nbytes = sum(file.nbytes for file in replacement.files)
+    return report

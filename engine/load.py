@@ -1,0 +1,53 @@
+"""Find an engine by name; nothing is imported before somebody asks for it."""
+
+from importlib import import_module
+from types import ModuleType
+
+from geoquarry.schemas.errors import UnknownName
+
+REQUIRES = {"local": "duckdb"}
+"""Engine name -> the package it needs. A new engine is one line here and one module beside it."""
+PLANNED = {"spark": "spark", "maxcompute": "maxcompute", "odps": "maxcompute"}
+"""Names (and aliases) that are reserved for engines of a later version."""
+
+
+def load(name: str) -> ModuleType:
+    """Import one engine; the others stay untouched.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``REQUIRES``.
+
+    Returns
+    -------
+    engine : module
+        It has ``open_engine(location, **options) -> Engine``.
+
+    Raises
+    ------
+    UnknownName
+        No such engine, or one that comes with a later version.
+    ImportError
+        The engine's package is not installed.
+
+    Examples
+    --------
+    >>> load("sparc")
+    Traceback (most recent call last):
+    geoquarry.schemas.errors.UnknownName: No engine 'sparc'. Choose one of: local.
+    """
+    choices = ", ".join(sorted(REQUIRES))
+    if name in PLANNED and name not in REQUIRES:
+        raise UnknownName(
+            f"Engine {name!r} ({PLANNED[name]}) comes with a later version. "
+            f"Choose one of: {choices}."
+        )
+    if name not in REQUIRES:
+        raise UnknownName(f"No engine {name!r}. Choose one of: {choices}.")
+    try:
+        return import_module(f"geoquarry.engine.{name}")
+    except ModuleNotFoundError as missing:
+        raise ImportError(
+            f"Engine {name!r} needs {missing.name}: pip install {REQUIRES[name]}"
+        ) from missing

@@ -1,0 +1,315 @@
+"""The local engine: DuckDB plans, our own pool computes, Iceberg commits. One host, no server."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from geoquarry.engine.appender import Appender, AppendReport, append
+from geoquarry.engine.driver import Driver
+from geoquarry.engine.plan import plan, select_index
+from geoquarry.engine.pool import in_threads
+from geoquarry.engine.rows import read_batches
+from geoquarry.engine.run import Run, RunPlan
+from geoquarry.engine.sql import ScalarFunction, select
+from geoquarry.engine.table import Table
+from geoquarry.engine.vacuum import Problem, VacuumReport, check, vacuum
+from geoquarry.engine.warehouse import Warehouse, open_warehouse
+from geoquarry.schemas.errors import UnknownName, UsageError
+from geoquarry.schemas.job import Job
+
+
+def open_engine(location: str, **options: Any) -> "Engine":
+    """Open a warehouse folder (made if missing) with the local engine.
+
+    Parameters
+    ----------
+    location : str
+        Folder of the warehouse.
+    **options
+        ``workers`` and ``functions``, see `Engine`.
+    """
+    return Engine(open_warehouse(location), **options)
+
+
+class Engine:
+    """Tables of one warehouse and the verbs every engine has.
+
+    Parameters
+    ----------
+    warehouse : Warehouse
+    workers : int, optional
+        Threads of a job; default: one per core. Each holds one row and the UDF's state.
+    functions : mapping of str -> ScalarFunction, optional
+        Scalar functions for `sql`, e.g. ``tile_stats``; given from outside because an engine
+        knows no UDF.
+    """
+
+    name = "local"
+
+    def __init__(
+        self,
+        warehouse: Warehouse,
+        *,
+        workers: int | None = None,
+        functions: Mapping[str, ScalarFunction] | None = None,
+    ) -> None:
+        if workers is not None and workers < 1:
+            raise UsageError(f"workers={workers}: at least 1 is needed.")
+        self.warehouse = warehouse
+        self.workers = workers or os.cpu_count() or 1
+        self.functions = dict(functions or {})
+
+    # -- tables -----------------------------------------------------------------------------
+
+    def create(self, table: str, schema: pa.Schema) -> None:
+        """Make an empty table.
+
+        Parameters
+        ----------
+        table : str
+        schema : pa.Schema
+            From schemas/tables.py; columns that are not nullable are the key.
+
+        Raises
+        ------
+        TableError
+            It exists already, or a column type cannot be stored.
+        """
+        self.warehouse.create_table(table, schema)
+
+    def exists(self, table: str) -> bool:
+        """Whether there is a table of that name."""
+        return self.warehouse.exists(table)
+
+    def tables(self) -> list[str]:
+        """Names of the tables, sorted."""
+        return self.warehouse.table_names()
+
+    def schema(self, table: str) -> pa.Schema:
+        """The schema as given to `create`, facts and `about` texts included."""
+        return self.warehouse.table(table).schema
+
+    def describe(self, table: str) -> dict[str, Any]:
+        """What a table is.
+
+        Returns
+        -------
+        description : dict
+            ``name, facts`` (dict), ``columns`` (list of {name, type, about, key}), ``rows, files,
+            nbytes, snapshot_id, uuid, location``.
+        """
+        found = self.warehouse.table(table)
+        files = found.files()
+        return {
+            "name": table,
+            "facts": found.facts,
+            "columns": [
+                {
+                    "name": column.name,
+                    "type": str(column.type),
+                    "about": (column.metadata or {}).get(b"about", b"").decode(),
+                    "key": not column.nullable,
+                }
+                for column in found.schema
+            ],
+            "rows": sum(file.record_count for file in files),
+            "files": len(files),
+            "nbytes": sum(file.file_size_in_bytes for file in files),
+            "snapshot_id": found.snapshot_id,
+            "uuid": found.uuid,
+            "location": found.location,
+        }
+
+    def drop(self, table: str) -> None:
+        """Delete a table, its files included."""
+        self.warehouse.drop_table(table)
+
+    # -- rows in ----------------------------------------------------------------------------
+
+    def append(
+        self,
+        table: str,
+        batches: Iterable[pa.RecordBatch | Mapping[str, Any]],
+        *,
+        commit_id: str | None = None,
+        kind: str = "append",
+        properties: Mapping[str, str] | None = None,
+    ) -> AppendReport:
+        """Add rows in one commit, replacing rows of the same key; other rows stay.
+
+        Parameters
+        ----------
+        table : str
+        batches : iterable of RecordBatch or dict
+            Consumed lazily; columns by name, missing nullable ones become null.
+        commit_id : str, optional
+            Repeating one is a no-op.
+        kind : str
+            Shown by `history`.
+        properties : mapping, optional
+            Stored in the snapshot.
+
+        Raises
+        ------
+        TableError
+            A row of another sensor or grid, a key twice, an unknown column, a wrong type;
+            nothing is stored then.
+        """
+        return append(
+            self.warehouse.table(table),
+            batches,
+            commit_id=commit_id,
+            kind=kind,
+            properties=properties,
+        )
+
+    def appender(
+        self,
+        table: str,
+        *,
+        ingest_id: str | None = None,
+        granules: int = 64,
+        seconds: float = 60.0,
+    ) -> Appender:
+        """Take whole granules, committing every 64 granules or 60 s and at the end.
+
+        ``with engine.appender("aster") as appender: appender.add_granule(granule_id, rows)``.
+        See `Appender.add_granule` for ``replaces`` and ``tiles``; ``appender.report`` says what
+        came in. If the block is left by an exception, granules added so far are committed.
+
+        Parameters
+        ----------
+        table : str
+        ingest_id : str, optional
+            Stored in the snapshots.
+        granules, seconds : commit after that many granules or seconds
+        """
+        return Appender(
+            self.warehouse.table(table), ingest_id=ingest_id, granules=granules, seconds=seconds
+        )
+
+    # -- rows out ---------------------------------------------------------------------------
+
+    def read(
+        self,
+        table: str,
+        columns: Sequence[str] | None = None,
+        where: str = "",
+        as_of: int | None = None,
+        tiles: Sequence[tuple[int, int]] | None = None,
+    ) -> pa.RecordBatchReader:
+        """Rows of a table, by tile_y, tile_x and granule.
+
+        Parameters
+        ----------
+        table : str
+        columns : sequence of str, optional
+            Default: all. Without BINARY columns no data file is opened.
+        where : str
+            SQL on non-BINARY columns; date literals mean UTC.
+        as_of : int, optional
+            A snapshot id of `history`.
+        tiles : sequence of (tile_x, tile_y), optional
+
+        Returns
+        -------
+        reader : pa.RecordBatchReader
+            One row per batch when a BINARY column is read, so memory stays at one row.
+        """
+        found = self.warehouse.table(table)
+        layout = found.layout
+        names = list(found.schema.names if columns is None else columns)
+        unknown = [name for name in names if name not in found.schema.names]
+        if unknown:
+            raise UnknownName(
+                f"Table {table!r} has no column {', '.join(map(repr, unknown))}. "
+                f"Columns: {', '.join(found.schema.names)}."
+            )
+        schema = pa.schema([found.schema.field(name) for name in names], found.schema.metadata)
+        if not set(names) & set(layout.blobs):
+            order = ", ".join(f'"{n}"' for n in _order(found))
+            wanted = ", ".join(f'"{name}"' for name in names)
+            rows = select_index(found, wanted, where, tiles, as_of, order=order)
+            return pa.RecordBatchReader.from_batches(schema, rows.cast(schema).to_batches())
+        refs = (ref for task in plan(found, where, tiles, as_of) for ref in task.rows)
+        batches = (b.cast(schema) for b in read_batches(layout, refs, names))
+        return pa.RecordBatchReader.from_batches(schema, batches)
+
+    def sql(self, text: str) -> pa.RecordBatchReader:
+        """Answer a SELECT on tables of the warehouse; `functions` may be called in it.
+
+        Rasters are read only if the statement names a BINARY column. No files, no network, UTC.
+        An INSERT is a job: see jobs/statement.py.
+        """
+        return select(self.warehouse, text, self.functions)
+
+    # -- jobs -------------------------------------------------------------------------------
+
+    def explain(self, job: Job) -> RunPlan:
+        """What `run` would do; nothing is written."""
+        return Driver(self.warehouse, job).explain()
+
+    def run(self, job: Job) -> Run:
+        """Start a job in the background; the target table is made if missing.
+
+        Returns
+        -------
+        run : Run
+            ``status``, ``progress``, ``cancel()``, ``wait() -> RunReport``.
+
+        Raises
+        ------
+        GeoquarryError
+            The job cannot run: an unknown table, column or UDF, a condition that is refused, a
+            target made for something else.
+        """
+        driver = Driver(self.warehouse, job)
+        return Run(lambda run: driver.run(run, partial(in_threads, self.workers)))
+
+    # -- housekeeping -----------------------------------------------------------------------
+
+    def history(self, table: str) -> list[dict[str, Any]]:
+        """Snapshots that still exist, oldest first.
+
+        Returns
+        -------
+        history : list of dict
+            ``snapshot_id, committed`` (datetime, UTC), ``kind, commit_id, job_id, added_rows,
+            removed_rows, rows, files, properties``.
+        """
+        return self.warehouse.table(table).history()
+
+    def vacuum(
+        self,
+        table: str,
+        older_than: timedelta = timedelta(days=7),
+        keep: int = 10,
+        *,
+        dry_run: bool = False,
+    ) -> VacuumReport:
+        """Expire snapshots and delete files that no remaining snapshot references.
+
+        Parameters
+        ----------
+        table : str
+        older_than : timedelta
+            Younger snapshots and files stay.
+        keep : int
+            At least this many snapshots stay, however old.
+        dry_run : bool
+            Only say what would go.
+        """
+        return vacuum(self.warehouse.table(table), older_than, keep, dry_run=dry_run)
+
+    def check(self, table: str) -> list[Problem]:
+        """Read the whole table once: file sizes, keys, digests, every blob; [] is good news."""
+        return check(self.warehouse.table(table))
+
+
+def _order(table: Table) -> list[str]:
+    first = [name for name in ("tile_y", "tile_x") if name in table.layout.key]
+    return first + [name for name in table.layout.key if name not in (*first, "grid")]

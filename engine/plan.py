@@ -1,0 +1,131 @@
+"""From a condition to tasks: which rows of which files make up each tile. No pixel is read."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+
+import duckdb
+import pyarrow as pa
+
+from geoquarry.engine.datafile import ROW_BYTES, ROW_DIGEST, ROW_GROUP
+from geoquarry.engine.duck import connect
+from geoquarry.engine.index import FILE, load_index
+from geoquarry.engine.table import Table
+from geoquarry.engine.where import condition
+from geoquarry.schemas.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class RowRef:
+    """Where one row lies.
+
+    Attributes
+    ----------
+    file : str
+        Data file, relative to the table's ``data/`` folder.
+    row_group : int
+    granule_id : str
+        Empty in tables without granules.
+    row_digest : str
+    nbytes : int
+    """
+
+    file: str
+    row_group: int
+    granule_id: str
+    row_digest: str
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class TileTask:
+    """One tile and its rows, sorted by granule."""
+
+    tile_x: int
+    tile_y: int
+    rows: tuple[RowRef, ...]
+
+
+def plan(
+    table: Table,
+    where: str = "",
+    tiles: Sequence[tuple[int, int]] | None = None,
+    snapshot_id: int | None = None,
+) -> list[TileTask]:
+    """Group the rows that satisfy a condition by tile.
+
+    Parameters
+    ----------
+    table : Table
+    where : str
+        SQL on non-BINARY columns; date literals mean UTC.
+    tiles : sequence of (tile_x, tile_y), optional
+        Only these.
+    snapshot_id : int, optional
+        Default: the current snapshot.
+
+    Returns
+    -------
+    tasks : list of TileTask
+        By tile_y, then tile_x.
+
+    Raises
+    ------
+    UsageError
+        The condition cannot be read or is refused, or fails on the data (e.g. a bad cast).
+    """
+    granules = "granule_id" in table.schema.names
+    granule = '"granule_id"' if granules else "''"
+    found = select_index(
+        table,
+        f"tile_x, tile_y, {FILE}, {ROW_GROUP}, {granule}, {ROW_DIGEST}, {ROW_BYTES}",
+        where,
+        tiles,
+        snapshot_id,
+        order=f"tile_y, tile_x, {granule + ', ' if granules else ''}{FILE}, {ROW_GROUP}",
+    )
+    lists = [column.to_pylist() for column in found.columns]
+    tasks = []
+    for (x, y), rows in groupby(zip(*lists, strict=True), key=itemgetter(0, 1)):
+        tasks.append(TileTask(x, y, tuple(RowRef(*row[2:]) for row in rows)))
+    return tasks
+
+
+def select_index(
+    table: Table,
+    select: str,
+    where: str = "",
+    tiles: Iterable[tuple[int, int]] | None = None,
+    snapshot_id: int | None = None,
+    order: str = "",
+) -> pa.Table:
+    """Ask the index of a table; ``select`` and ``order`` are ours, ``where`` is the user's."""
+    wanted = condition(where, table.schema)
+    terms = [f"({wanted})"] if wanted else []
+    names = [n for n in table.schema.names if f'"{n}"' in f"{wanted} {select}"]
+    index = load_index(table, [*table.layout.key, *names], snapshot_id)
+    with connect() as connection:
+        connection.register("rows", index)
+        if tiles is not None:
+            keys = sorted(set(tiles))
+            connection.register(
+                "tiles",
+                pa.table(
+                    {
+                        "x": pa.array([x for x, _ in keys], pa.int32()),
+                        "y": pa.array([y for _, y in keys], pa.int32()),
+                    }
+                ),
+            )
+            terms.append("(tile_x, tile_y) IN (SELECT (x, y) FROM tiles)")
+        query = f"SELECT {select} FROM rows"
+        if terms:
+            query += f" WHERE {' AND '.join(terms)}"
+        if order:
+            query += f" ORDER BY {order}"
+        try:
+            return connection.sql(query).to_arrow_table()
+        except duckdb.Error as error:
+            reason = str(error).splitlines()[0]
+            raise UsageError(f"Condition {where!r} on table {table.name!r}: {reason}") from error
