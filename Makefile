@@ -1,0 +1,39 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test check docs demo bench soak ci clean
+
+help: ## what each target does
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/geoquarry: pyproject.toml setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[dev]'
+
+setup: $(BIN)/geoquarry ## virtual environment for working on geoquarry
+
+test: setup ## the fast suite (under 5 minutes)
+	$(BIN)/python -m pytest -n auto --dist loadfile
+
+check: setup ## style, types, doctests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -n auto schemas udfs engine jobs
+
+demo: setup ## simulate, ingest, run, export, draw (into ./demo)
+	$(BIN)/geoquarry demo
+
+bench: setup ## measure: ratios against plain loops, one run, this machine
+	$(BIN)/python benchmarks/chain.py
+
+soak: setup ## long runs: concurrency and kills, many times over
+	$(BIN)/python -m pytest -m heavy --soak=30
+
+ci: ## everything the project promises, in a fresh environment
+	bash .ci/run
+
+clean: ## remove what was built
+	rm -rf $(VENV) build dist *.egg-info demo warehouse

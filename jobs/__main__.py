@@ -1,0 +1,99 @@
+"""The command line: one subcommand per job."""
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+
+from geoquarry.engine import load
+from geoquarry.jobs import (
+    demo,
+    doctor,
+    download,
+    export,
+    housekeeping,
+    ingest,
+    run,
+    simulate,
+    sql,
+    upload,
+)
+from geoquarry.jobs.console import FAILED, WRONG_USAGE, say
+from geoquarry.jobs.functions import scalar_functions
+from geoquarry.jobs.version import package_version
+from geoquarry.schemas.errors import GeoquarryError, UsageError
+
+Add = Callable[[argparse.ArgumentParser], None]
+
+WITH_ENGINE = {
+    "ingest": (ingest.add_arguments, ingest.main, "scenes to rows"),
+    "upload": (upload.add_arguments, upload.main, "CSV or Parquet rows to a table"),
+    "run": (run.add_arguments, run.main, "a tile method over a table"),
+    "sql": (sql.add_arguments, sql.main, "any SQL; an INSERT with a tile method starts a job"),
+    "download": (download.add_arguments, download.main, "rows to CSV or Parquet"),
+    "export": (export.add_arguments, export.main, "rows to GeoTIFF or COG"),
+    "tables": (None, housekeeping.tables, "list the tables"),
+    "describe": (housekeeping.add_table_argument, housekeeping.describe, "columns of a table"),
+    "history": (housekeeping.add_table_argument, housekeeping.history, "snapshots of a table"),
+    "drop": (housekeeping.add_table_argument, housekeeping.drop, "delete a table"),
+    "vacuum": (housekeeping.add_vacuum_arguments, housekeeping.vacuum, "delete what nobody needs"),
+    "check": (housekeeping.add_table_argument, housekeeping.check, "verify a table"),
+}
+"""Command -> its arguments, its job, one line of help. These open a warehouse."""
+WITHOUT_ENGINE = {
+    "demo": (demo.add_arguments, demo.main, "simulate, ingest, run, export, draw"),
+    "simulate": (simulate.add_arguments, simulate.main, "write simulated scenes"),
+    "doctor": (doctor.add_arguments, doctor.main, "is everything here?"),
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line, built from the tables above."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--warehouse",
+        default=os.environ.get("GEOQUARRY_WAREHOUSE", "warehouse"),
+        help="folder of the tables (default ./warehouse or $GEOQUARRY_WAREHOUSE)",
+    )
+    common.add_argument("--engine", choices=sorted(load.REQUIRES), default="local")
+    common.add_argument("--json", action="store_true", help="answer in JSON on stdout")
+    common.add_argument("-v", "--verbose", action="store_true", help="show where errors come from")
+    common.add_argument("--workers", type=int, help="threads of a job (default: all cores)")
+    parser = argparse.ArgumentParser(
+        prog="geoquarry", description="Satellite scenes to mineral maps."
+    )
+    parser.add_argument("--version", action="version", version=package_version())
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (add, _, about) in sorted({**WITH_ENGINE, **WITHOUT_ENGINE}.items()):
+        sub = commands.add_parser(name, help=about, description=about, parents=[common])
+        if add is not None:
+            add(sub)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code says how it went (see jobs/console.py)."""
+    args = build_parser().parse_args(argv)
+    try:
+        if args.command in WITHOUT_ENGINE:
+            return WITHOUT_ENGINE[args.command][1](args)
+        engine = load.load(args.engine).open_engine(
+            args.warehouse, workers=args.workers, functions=scalar_functions()
+        )
+        return WITH_ENGINE[args.command][1](args, engine)
+    except GeoquarryError as error:
+        if args.verbose:
+            traceback.print_exc()
+        say(f"geoquarry {args.command}: {error}")
+        return WRONG_USAGE if isinstance(error, UsageError) else FAILED
+    except KeyboardInterrupt:
+        say(f"geoquarry {args.command}: stopped; run it again to go on.")
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return FAILED
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,90 @@
+"""How jobs talk: people read stderr, programs read stdout."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+DONE, FAILED, WRONG_USAGE, SOME_FAILED = 0, 1, 2, 3
+"""Exit codes: all done, failed, wrong usage, finished with some rows failed (listed)."""
+
+T = TypeVar("T")
+
+
+def say(text: str) -> None:
+    """Tell a person something (stderr)."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def answer(content: Any, *, as_json: bool) -> None:
+    """Give the result (stdout): JSON on one line, or the plain text of a person's answer."""
+    if as_json:
+        print(json.dumps(content, default=str), flush=True)
+    elif isinstance(content, str):
+        print(content, flush=True)
+    elif isinstance(content, dict):
+        for key, value in content.items():
+            print(f"{key}: {value}", flush=True)
+    else:
+        for line in content:
+            print(line if isinstance(line, str) else json.dumps(line, default=str), flush=True)
+
+
+def watched(items: Iterable[T], *, what: str, total: int | None = None) -> Iterator[T]:
+    """The same items with a progress bar that appears only after two seconds."""
+    yield from tqdm(items, desc=what, total=total, delay=2, file=sys.stderr, leave=False, unit="")
+
+
+def progress_bar(what: str) -> Any:
+    """A bar to update by hand; it appears only after two seconds."""
+    return tqdm(desc=what, delay=2, file=sys.stderr, leave=False, unit="")
+
+
+def table_text(rows: list[dict[str, Any]]) -> str:
+    """Rows as an aligned text table.
+
+    >>> print(table_text([{"name": "a", "rows": 12}]))
+    name  rows
+    a       12
+    """
+    if not rows:
+        return "(nothing)"
+    names = list(rows[0])
+    cells = [[_cell(row.get(name)) for name in names] for row in rows]
+    widths = [max(len(name), *(len(c[i]) for c in cells)) for i, name in enumerate(names)]
+    numeric = [isinstance(rows[0].get(name), int | float) for name in names]
+    lines = [names, *cells]
+    return "\n".join(
+        "  ".join(
+            text.rjust(width) if right else text.ljust(width)
+            for text, width, right in zip(line, widths, numeric, strict=True)
+        ).rstrip()
+        for line in lines
+    )
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def add_tiles_argument(parser: argparse.ArgumentParser, name: str, about: str) -> None:
+    """One or more tiles as ``X,Y``."""
+    parser.add_argument(name, nargs="+", type=tile_key, metavar="X,Y", help=about)
+
+
+def tile_key(text: str) -> tuple[int, int]:
+    """Read ``X,Y``.
+
+    >>> tile_key("260,526")
+    (260, 526)
+    """
+    try:
+        x, y = (int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a tile: write X,Y") from None
+    return x, y

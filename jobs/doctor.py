@@ -1,0 +1,83 @@
+"""`doctor`: is everything here that a job needs, and how to mend what is not."""
+
+import argparse
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from geoquarry.engine import sixs
+from geoquarry.jobs.console import DONE, FAILED, answer, table_text
+from geoquarry.jobs.version import package_version
+
+NEEDED = ("numpy", "scipy", "pyarrow", "duckdb", "sqlglot", "pyiceberg", "pyhdf", "rasterio", "pvl")
+OPTIONAL = {"matplotlib": "pictures: pip install 'geoquarry[demo]'"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`doctor` takes no arguments of its own."""
+
+
+def examine(warehouse: str) -> list[dict[str, str]]:
+    """What is here, what is missing, how to mend it.
+
+    Returns
+    -------
+    findings : list of dict
+        ``what, state`` (ok, missing, later) and ``about``.
+    """
+    found = [{"what": "geoquarry", "state": "ok", "about": package_version()}]
+    python = ".".join(map(str, sys.version_info[:3]))
+    good = sys.version_info >= (3, 11)
+    found.append({"what": "python", "state": "ok" if good else "missing", "about": python})
+    for name in NEEDED:
+        try:
+            found.append({"what": name, "state": "ok", "about": version(name)})
+        except PackageNotFoundError:
+            found.append({"what": name, "state": "missing", "about": "pip install geoquarry"})
+    for name, mend in OPTIONAL.items():
+        here = find_spec(name) is not None
+        found.append(
+            {
+                "what": name,
+                "state": "ok" if here else "missing",
+                "about": version(name) if here else mend,
+            }
+        )
+    found += [_sixs(), _proj(), _warehouse(warehouse)]
+    found.append({"what": "engine local", "state": "ok", "about": "needs no Java"})
+    for name in ("spark", "maxcompute"):
+        found.append({"what": f"engine {name}", "state": "later", "about": "not in this version"})
+    return found
+
+
+def _sixs() -> dict[str, str]:
+    try:
+        return {"what": "6S", "state": "ok", "about": sixs.version()}
+    except Exception as error:  # a doctor reports whatever it meets
+        return {"what": "6S", "state": "missing", "about": str(error)}
+
+
+def _proj() -> dict[str, str]:
+    from rasterio.warp import transform
+
+    x, y = transform("EPSG:4326", "EPSG:32612", [-111.0], [0.0])
+    near = abs(x[0] - 500_000) < 1e-3 and abs(y[0]) < 1e-3
+    about = "UTM zone 12 is where it should be" if near else f"EPSG:32612 gives {x[0]}, {y[0]}"
+    return {"what": "PROJ", "state": "ok" if near else "missing", "about": about}
+
+
+def _warehouse(location: str) -> dict[str, str]:
+    path = Path(location)
+    there = (path / "catalog.db").is_file()
+    about = f"{location} {'is there' if there else 'will be made by the first ingest'}"
+    return {"what": "warehouse", "state": "ok", "about": about}
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run `geoquarry doctor`."""
+    findings = examine(args.warehouse)
+    answer(findings if args.json else table_text(findings), as_json=args.json)
+    needed = {"python", "6S", "PROJ", *NEEDED}
+    bad = [f for f in findings if f["state"] == "missing" and f["what"] in needed]
+    return FAILED if bad else DONE

@@ -1,0 +1,114 @@
+"""Small verbs about tables: `tables`, `describe`, `history`, `drop`, `vacuum`, `check`."""
+
+import argparse
+import re
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+from geoquarry.engine.local import Engine
+from geoquarry.jobs.console import DONE, SOME_FAILED, answer, say, table_text
+from geoquarry.schemas.errors import UnknownName
+
+
+def add_table_argument(parser: argparse.ArgumentParser) -> None:
+    """The one table a verb is about."""
+    parser.add_argument("table")
+
+
+def add_vacuum_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `geoquarry vacuum`."""
+    parser.add_argument("table", nargs="*", help="tables (default: all)")
+    parser.add_argument("--older-than", type=_age, default=timedelta(days=7), metavar="7d")
+    parser.add_argument("--keep", type=int, default=10, help="snapshots to keep in any case")
+
+
+def _age(text: str) -> timedelta:
+    """Read ``7d``, ``12h``, ``30m`` or ``0s``.
+
+    >>> _age("12h")
+    datetime.timedelta(seconds=43200)
+    """
+    found = re.fullmatch(r"(\d+)([dhms])", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r}: write 7d, 12h, 30m or 0s")
+    unit = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}[found[2]]
+    return timedelta(**{unit: int(found[1])})
+
+
+def tables(args: argparse.Namespace, engine: Engine) -> int:
+    """List the tables of the warehouse."""
+    rows = []
+    for name in engine.tables():
+        about = engine.describe(name)
+        facts = about["facts"]
+        rows.append(
+            {
+                "table": name,
+                "kind": facts.get("kind"),
+                "method": facts.get("method"),
+                "grid": facts.get("grid"),
+                "rows": about["rows"],
+                "files": about["files"],
+                "mib": round(about["nbytes"] / 2**20, 1),
+            }
+        )
+    answer(rows if args.json else table_text(rows), as_json=args.json)
+    return DONE
+
+
+def describe(args: argparse.Namespace, engine: Engine) -> int:
+    """Columns and facts of one table."""
+    about = engine.describe(args.table)
+    if args.json:
+        answer(about, as_json=True)
+        return DONE
+    columns: list[dict[str, Any]] = about.pop("columns")
+    bands = about["facts"].pop("bands", None)
+    answer(about, as_json=False)
+    answer(table_text(columns), as_json=False)
+    if bands:
+        answer(table_text(bands), as_json=False)
+    return DONE
+
+
+def history(args: argparse.Namespace, engine: Engine) -> int:
+    """Snapshots of one table, oldest first."""
+    rows = engine.history(args.table)
+    names = ("snapshot_id", "committed", "kind", "added_rows", "removed_rows", "rows", "commit_id")
+    short = [{name: row.get(name) for name in names} for row in rows]
+    answer(rows if args.json else table_text(short), as_json=args.json)
+    return DONE
+
+
+def drop(args: argparse.Namespace, engine: Engine) -> int:
+    """Delete one table, its files included."""
+    if not engine.exists(args.table):
+        raise UnknownName(
+            f"No table {args.table!r}. Tables: {', '.join(engine.tables()) or 'none'}."
+        )
+    engine.drop(args.table)
+    say(f"{args.table} is gone.")
+    return DONE
+
+
+def vacuum(args: argparse.Namespace, engine: Engine) -> int:
+    """Expire old snapshots and delete files that none of the others needs."""
+    reports = []
+    for name in args.table or engine.tables():
+        found = engine.vacuum(name, older_than=args.older_than, keep=args.keep)
+        reports.append({"table": name, **asdict(found)})
+    answer(reports if args.json else table_text(reports), as_json=args.json)
+    return DONE
+
+
+def check(args: argparse.Namespace, engine: Engine) -> int:
+    """Verify keys, files and blobs of one table."""
+    problems = [asdict(problem) for problem in engine.check(args.table)]
+    if args.json:
+        answer(problems, as_json=True)
+    elif problems:
+        answer(table_text(problems), as_json=False)
+    else:
+        say(f"{args.table}: every key, file and blob is in order.")
+    return SOME_FAILED if problems else DONE

@@ -1,0 +1,126 @@
+"""`run`: one tile method over a table of tiles into a table of results."""
+
+import argparse
+from dataclasses import asdict
+from typing import Any
+
+from geoquarry.engine.local import Engine
+from geoquarry.engine.run import Run, RunReport
+from geoquarry.jobs.console import (
+    DONE,
+    FAILED,
+    SOME_FAILED,
+    add_tiles_argument,
+    answer,
+    progress_bar,
+    say,
+)
+from geoquarry.jobs.statement import Trigger
+from geoquarry.jobs.version import package_version
+from geoquarry.schemas.errors import UsageError
+from geoquarry.schemas.index import indices
+from geoquarry.schemas.job import Job
+from geoquarry.schemas.sensor import sensors
+from geoquarry.schemas.tables import facts, results_schema
+from geoquarry.udfs import methods
+
+UDF = "geoquarry.udfs.methods:compute"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `geoquarry run`."""
+    names = sorted({*methods.METHODS, *methods.ALIASES})
+    parser.add_argument("method", choices=names, metavar="METHOD", help=", ".join(names))
+    parser.add_argument("source", help="tiles table")
+    parser.add_argument("target", help="results table (made when new)")
+    parser.add_argument("--where", default="", metavar="SQL", help="condition on source columns")
+    add_tiles_argument(parser, "--tiles", "only these tiles")
+    parser.add_argument("--mosaic", choices=sorted(methods.MOSAICS), help="how granules combine")
+    parser.add_argument(
+        "--balance", choices=sorted(methods.BALANCES), help="match to the reference"
+    )
+    known = sorted({i.name for name in sensors() for i in indices(name)})
+    parser.add_argument("--indices", nargs="+", choices=known, metavar="INDEX", help="only these")
+    parser.add_argument("--dtype", choices=["int16", "float32"], help="how rasters are stored")
+    parser.add_argument("--overwrite", action="store_true", help="replace the whole target")
+    parser.add_argument(
+        "--resume", action="store_true", help="reuse tiles of a run that was cut off"
+    )
+    parser.add_argument("--explain", action="store_true", help="say what would be done, and stop")
+
+
+def job_of(engine: Engine, trigger: Trigger, **options: Any) -> Job:
+    """Check a request and turn it into a job; nothing runs yet.
+
+    Parameters
+    ----------
+    engine : Engine
+    trigger : Trigger
+        Method, source, target, condition and parameters.
+    **options
+        ``tiles``, ``resume`` of the job.
+
+    Raises
+    ------
+    UsageError
+        Unknown names, or a source that is not a tiles table.
+    """
+    if not engine.exists(trigger.source):
+        known = ", ".join(engine.tables()) or "none yet"
+        raise UsageError(f"No table {trigger.source!r}. Tables: {known}.")
+    source = facts(engine.schema(trigger.source))
+    if source.get("kind") != "tiles":
+        raise UsageError(f"{trigger.source!r} holds {source.get('kind')}; a job reads tiles.")
+    method, params = methods.normalise(trigger.method, trigger.params, source["sensor"])
+    bands = methods.output_bands(method, params, source["sensor"])
+    schema = results_schema(source["sensor"], source["grid"], method, bands)
+    return Job(
+        source=trigger.source,
+        target=trigger.target,
+        method=method,
+        params=params,
+        udf=UDF,
+        columns=tuple(methods.columns(method, params, source["sensor"])),
+        schema=schema,
+        where=trigger.where,
+        overwrite=trigger.overwrite,
+        package_version=package_version(),
+        **options,
+    )
+
+
+def finish(run: Run, target: str, *, as_json: bool) -> int:
+    """Wait for a run with a progress bar, report it, and give the exit code."""
+    report = _watch(run)
+    counts = ", ".join(f"{n} {status}" for status, n in sorted(report.counts.items()) if n)
+    for tile in report.failed:
+        say(f"tile {tile.tile_x},{tile.tile_y}: {tile.message}")
+    say(f"{target}: {counts or 'no tiles'} in {report.seconds:.1f} s.")
+    if as_json:
+        answer(asdict(report), as_json=True)
+    if report.tiles and len(report.failed) == report.tiles:
+        return FAILED
+    return SOME_FAILED if report.failed else DONE
+
+
+def _watch(run: Run) -> RunReport:
+    with progress_bar("tiles") as bar:
+        while True:
+            try:
+                return run.wait(timeout=0.2)
+            except TimeoutError:
+                done, bar.total = run.progress
+                bar.update(done - bar.n)
+
+
+def main(args: argparse.Namespace, engine: Engine) -> int:
+    """Run `geoquarry run`."""
+    given = {name: getattr(args, name) for name in ("mosaic", "balance", "indices", "dtype")}
+    params = {name: value for name, value in given.items() if value is not None}
+    trigger = Trigger(args.method, args.source, args.target, args.where, params, args.overwrite)
+    tiles = tuple(args.tiles) if args.tiles else None
+    job = job_of(engine, trigger, tiles=tiles, resume=args.resume)
+    if args.explain:
+        answer(asdict(engine.explain(job)), as_json=args.json)
+        return DONE
+    return finish(engine.run(job), args.target, as_json=args.json)
