@@ -6,8 +6,7 @@ ROOMS = ["schemas", "udfs", "engine", "jobs"]
 
 setup(
     version="0.1.0",
-    packages=["geoquarry"]
-    + [f"geoquarry.{name}" for room in ROOMS for name in find_packages(include=[room, f"{room}.*"])],
+    packages=["geoquarry", *(f"geoquarry.{n}" for r in ROOMS for n in find_packages(include=[r]))],
     package_dir={f"geoquarry.{room}": room for room in ROOMS},
     package_data={"": ["py.typed", "*.csv", "*.npz"]},
     include_package_data=False,

@@ -18,8 +18,9 @@ from geoquarry.engine.sql import ScalarFunction, select
 from geoquarry.engine.table import Table
 from geoquarry.engine.vacuum import Problem, VacuumReport, check, vacuum
 from geoquarry.engine.warehouse import Warehouse, open_warehouse
-from geoquarry.schemas.errors import UnknownName, UsageError
+from geoquarry.schemas.errors import TableError, UnknownName, UsageError
 from geoquarry.schemas.job import Job
+from geoquarry.schemas.tables import facts
 
 
 def open_engine(location: str, **options: Any) -> "Engine":
@@ -80,6 +81,18 @@ class Engine:
             It exists already, or a column type cannot be stored.
         """
         self.warehouse.create_table(table, schema)
+
+    def ensure(self, table: str, schema: pa.Schema) -> None:
+        """Make a table unless it exists, also when another process makes it at this moment.
+
+        Raises
+        ------
+        TableError
+            It exists with other facts (kind, sensor, grid or bands).
+        """
+        held = self.warehouse.ensure_table(table, schema).facts
+        if held != facts(schema):
+            raise TableError(f"Table {table!r} was made for {held}, not for {facts(schema)}.")
 
     def exists(self, table: str) -> bool:
         """Whether there is a table of that name."""

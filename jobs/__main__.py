@@ -38,6 +38,7 @@ WITH_ENGINE = {
     "history": (housekeeping.add_table_argument, housekeeping.history, "snapshots of a table"),
     "drop": (housekeeping.add_table_argument, housekeeping.drop, "delete a table"),
     "vacuum": (housekeeping.add_vacuum_arguments, housekeeping.vacuum, "delete what nobody needs"),
+    "relocate": (None, housekeeping.relocate, "mend the paths of a warehouse that was moved"),
     "check": (housekeeping.add_table_argument, housekeeping.check, "verify a table"),
 }
 """Command -> its arguments, its job, one line of help. These open a warehouse."""

@@ -12,7 +12,7 @@ from geoquarry.engine.modis import read_aod, reference_on
 from geoquarry.engine.raster import elevation_on, project_points
 from geoquarry.schemas import blob
 from geoquarry.schemas.atmosphere import ozone_above, standard_columns, water_above
-from geoquarry.schemas.errors import UsageError
+from geoquarry.schemas.errors import InputError, UsageError
 from geoquarry.schemas.granule import Aerosol, Granule
 from geoquarry.schemas.grid import Grid
 from geoquarry.schemas.tables import NODATA_INT16
@@ -131,7 +131,7 @@ def _mean_where_observed(elevation: NDArray[np.int16], row: dict[str, Any]) -> f
     used = (window != NODATA_INT16) & (bits < 2**15)
     chosen = window[used] if used.any() else elevation[known]
     if chosen.size == 0:
-        raise UsageError(
+        raise InputError(
             f"The DEM has no elevation over tile {row['tile_x']},{row['tile_y']}. "
             "Give DEM tiles that cover the scene, or one number: --dem 1200."
         )

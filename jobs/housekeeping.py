@@ -1,4 +1,4 @@
-"""Small verbs about tables: `tables`, `describe`, `history`, `drop`, `vacuum`, `check`."""
+"""Small verbs: `tables`, `describe`, `history`, `drop`, `vacuum`, `check`, `relocate`."""
 
 import argparse
 import re
@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from geoquarry.engine.local import Engine
+from geoquarry.engine.relocate import relocate as rewrite_paths
 from geoquarry.jobs.console import DONE, SOME_FAILED, answer, say, table_text
 from geoquarry.schemas.errors import UnknownName
 
@@ -112,3 +113,12 @@ def check(args: argparse.Namespace, engine: Engine) -> int:
     else:
         say(f"{args.table}: every key, file and blob is in order.")
     return SOME_FAILED if problems else DONE
+
+
+def relocate(args: argparse.Namespace, engine: Engine) -> int:
+    """Point the tables of a moved or copied warehouse to where their files are now."""
+    moved = rewrite_paths(engine.warehouse)
+    say(f"{len(moved)} tables point to {engine.warehouse.location} now.")
+    if args.json:
+        answer(moved, as_json=True)
+    return DONE

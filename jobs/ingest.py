@@ -117,16 +117,19 @@ def ingest(
     if not refresh_flags:
         if aod is None or dem is None:
             raise UsageError("Say what the air and the ground are like: --aod and --dem.")
-        if not engine.exists(table):
-            engine.create(table, tiles_schema(sensor_name, frame.name))
+        engine.ensure(table, tiles_schema(sensor_name, frame.name))
     report = Report()
     written: list[tuple[int, int, str]] = []
     only = set(tiles) if tiles else None
+    seen: set[str] = set()
     ingest_id = uuid.uuid4().hex
     with engine.appender(table) as appender:
         for path in watched(scenes, what="ingest", total=len(scenes)):
             try:
                 granule = reader(sensor_name).read(path, **reader_options)
+                if granule.observation_id in seen:
+                    appender.flush()  # so that the look-up sees what this call has added
+                seen.add(granule.observation_id)
                 older, newer = _versions(engine, table, granule)
                 if newer and not keep_versions:
                     why = f"a newer production is in the table: {newer[0]}"
@@ -176,8 +179,9 @@ def _versions(engine: Engine, table: str, granule: Granule) -> tuple[list[str], 
     """Other productions of the same acquisition in the table: older ones, newer ones."""
     if not engine.exists(table):
         return [], []
-    pattern = granule.observation_id.replace("'", "''")
-    found = engine.read(table, ["granule_id"], where=f"granule_id LIKE '{pattern}%'")
+    start = granule.observation_id.replace("'", "''")
+    where = f"granule_id >= '{start}' AND granule_id < '{start}~'"
+    found = engine.read(table, ["granule_id"], where=where)
     others = set(found.read_all()["granule_id"].to_pylist()) - {granule.granule_id}
     newer = sorted(other for other in others if other > granule.granule_id)
     return sorted(others - set(newer)), newer

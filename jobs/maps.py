@@ -11,13 +11,18 @@ from geoquarry.schemas.errors import TableError
 from geoquarry.schemas.tables import output_bands
 
 
-def physical(engine: Engine, table: str, tile: tuple[int, int]) -> dict[str, NDArray[np.float32]]:
+def physical(engine: Engine, table: str, tile: tuple[int, int]) -> dict[str, NDArray[Any]]:
     """Bands of one result tile as physical values, NaN where there is none.
 
     Returns
     -------
     bands : dict of str -> float32, shape (y, x)
         Also ``flags`` (uint16) as stored.
+
+    Raises
+    ------
+    TableError
+        No row of that tile, or one without a map (empty or failed).
     """
     rows = engine.read(table, tiles=[tile]).read_all().to_pylist()
     if not rows or rows[0]["flags"] is None:

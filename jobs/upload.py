@@ -110,7 +110,7 @@ def upload(
     if first is None:
         return report
     if not engine.exists(table):
-        engine.create(table, schema)
+        engine.ensure(table, schema)
     _refuse_other(facts(schema), facts(engine.schema(table)), path, table)
     wanted, names = facts(schema)["grid"], engine.schema(table).names
 

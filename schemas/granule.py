@@ -42,7 +42,8 @@ class Granule:
     granule_id : str
         Identity of the product (file name without extension).
     observation_id : str
-        Identity of the acquisition, shared by all productions of it.
+        Identity of the acquisition, shared by all productions of it: the beginning of their
+        ``granule_id``, which goes on with the production, so that newer ones sort last.
     produced : str
         Production stamp, sortable as text; a larger one is newer.
     acquired : datetime

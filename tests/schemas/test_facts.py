@@ -94,11 +94,14 @@ def test_the_catalogue_is_consistent():
         assert index.denominators
 
 
-@pytest.mark.parametrize(
-    "formula",
-    ["b01.dtype", "__import__('os')", "b01[0]", "b01 < 1", "b99 / b01", "b01 ** b02", "-b01", "1e999",
-     "b01 if b02 else b01", "lambda: 0", "b01 / (" * 40 + "b01" + ")" * 40, "b01 +" * 300, "", "True", "\x00"],
-)  # fmt: skip
+REFUSED = [
+    *("b01.dtype", "__import__('os')", "b01[0]", "b01 < 1", "b99 / b01", "b01 ** b02", "-b01"),
+    *("1e999", "b01 if b02 else b01", "lambda: 0", "True", "", "\x00"),
+    *("b01 / (" * 40 + "b01" + ")" * 40, "b01 +" * 300),
+]
+
+
+@pytest.mark.parametrize("formula", REFUSED)
 def test_formulas_are_read_never_evaluated(formula):
     with pytest.raises(FormulaError):
         parse(formula, ASTER.names)

@@ -1,0 +1,222 @@
+"""`ingest` from the command line: versions, masks anew, refusals, two processes at once."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from geoquarry.engine import sixs
+from geoquarry.engine.local import open_engine
+from geoquarry.jobs import ingest as ingest_job
+from geoquarry.jobs.__main__ import main
+from geoquarry.jobs.simulate import simulate
+from geoquarry.schemas import blob, flags
+from geoquarry.schemas.digest import parity_digest
+
+AIR = {
+    "xa": [0.0023, 0.0026, 0.0036, 0.0162, 0.0434, 0.0467, 0.0524, 0.0665, 0.0866],
+    "xb": [0.0434, 0.0229, 0.0125, 0.0022, 0.0008, 0.0008, 0.0008, 0.0007, 0.0007],
+    "xc": [0.0957, 0.0637, 0.0418, 0.0098, 0.0058, 0.0056, 0.0054, 0.0054, 0.0053],
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Two scenes of one place, with everything that goes with them."""
+    folder = tmp_path_factory.mktemp("scenes")
+    return folder, simulate(folder, size=64, scenes=2, seed=5, atmosphere=AIR)
+
+
+@pytest.fixture(autouse=True)
+def no_6s(monkeypatch):
+    """Given coefficients: what 6S says is the business of tests/engine/test_sixs.py."""
+    found = sixs.Correction(**AIR, optics=[], runs=0)
+    monkeypatch.setattr(ingest_job.sixs, "correction", lambda *_, **__: found)
+
+
+def command(made, warehouse, *scenes, **options):
+    """Arguments of one ingest; an option of None is left out."""
+    folder, about = made
+    paths = [str(folder / name) if "/" not in name else name for name in scenes]
+    given = {
+        "--table": ["t"],
+        "--aod": [str(folder / name) for name in about["aod"]],
+        "--dem": [str(folder / name) for name in about["dem"]],
+        "--grid": [about["grid"]],
+        "--tile": [f"{about['tile_x']},{about['tile_y']}"],
+        "--warehouse": [str(warehouse)],
+        **options,
+    }
+    words = [w for name, value in given.items() if value is not None for w in (name, *value)]
+    return ["ingest", *paths, *words]
+
+
+def rows(warehouse):
+    return open_engine(str(warehouse)).read("t").read_all().to_pylist()
+
+
+def copied(made, name, folder, new_id):
+    """The same scene under another product identity of the same length."""
+    old_id = name.removesuffix(".hdf")
+    assert len(old_id) == len(new_id)
+    path = folder / f"{new_id}.hdf"
+    path.write_bytes((made[0] / name).read_bytes().replace(old_id.encode(), new_id.encode()))
+    return path
+
+
+def scene_files(made):
+    return [scene["file"] for scene in made[1]["scenes"]]
+
+
+def test_a_newer_production_replaces_the_older(made, tmp_path):
+    first, _ = scene_files(made)
+    newer = copied(made, first, tmp_path, f"{first[:26]}20990101000000_10000")
+    house = tmp_path / "w"
+    assert main(command(made, house, first)) == 0
+    assert main(command(made, house, str(newer))) == 0
+    assert [row["granule_id"] for row in rows(house)] == [newer.stem]
+    assert main(command(made, house, first)) == 0  # older: skipped, said so
+    assert [row["granule_id"] for row in rows(house)] == [newer.stem]
+    assert main(command(made, house, first, **{"--keep-versions": []})) == 0
+    assert len(rows(house)) == 2
+
+
+def test_both_productions_in_one_call_leave_the_newer(made, tmp_path):
+    first, _ = scene_files(made)
+    newer = copied(made, first, tmp_path, f"{first[:26]}20990101000000_10000")
+    for order in ([first, str(newer)], [str(newer), first]):
+        house = tmp_path / f"w{len(order[0])}"
+        assert main(command(made, house, *order)) == 0
+        assert [row["granule_id"] for row in rows(house)] == [newer.stem]
+
+
+def test_masks_anew_change_masks_only(made, tmp_path, monkeypatch):
+    house = tmp_path / "w"
+    names = scene_files(made)
+    assert main(command(made, house, *names)) == 0
+    before = rows(house)
+    monkeypatch.setattr("geoquarry.jobs.cut.MASK_VERSION", "2")
+    real = ingest_job.rows_of
+
+    def hazier(granule, lattice, *rest):
+        lattice.flags[:] |= flags.CLOUD
+        return real(granule, lattice, *rest)
+
+    monkeypatch.setattr(ingest_job, "rows_of", hazier)
+    renew = {"--refresh-flags": [], "--aod": None, "--dem": None, "--grid": None}
+    assert main(command(made, house, *names, **renew)) == 0
+    after = rows(house)
+    assert len(after) == len(before) == 2
+    for old, new in zip(before, after, strict=True):
+        assert new["mask_version"] == "2"
+        assert new["cloud_fraction"] == 1
+        bits = blob.decode(new["flags"])
+        assert ((bits & (flags.CLOUD | flags.NOT_OBSERVED)) != 0).all()
+        for name in ("aod550", "xa", "elevation", "granule_id", "ingest_id"):
+            assert new[name] == old[name]
+
+
+def test_again_is_the_same_table(made, tmp_path):
+    house = tmp_path / "w"
+    names = scene_files(made)
+    assert main(command(made, house, *names)) == 0
+    once = parity_digest(rows(house))
+    assert main(command(made, house, *reversed(names))) == 0
+    assert parity_digest(rows(house)) == once
+
+
+def test_new_rows_as_csv_can_be_uploaded_elsewhere(made, tmp_path):
+    house = tmp_path / "w"
+    csv = tmp_path / "rows.csv"
+    assert main(command(made, house, *scene_files(made), **{"--csv": [str(csv)]})) == 0
+    other = tmp_path / "other"
+    assert main(["upload", str(csv), "t", "--warehouse", str(other)]) == 0
+    assert parity_digest(rows(other)) == parity_digest(rows(house))
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"--aod": None}, "--aod and --dem"),
+        ({"--aod": ["120"]}, "0.12"),
+        ({"--aod": ["nowhere.hdf"]}, "no such file"),
+        ({"--dem": ["99999"]}, "from -500 to 9000"),
+        ({"--grid": ["res-31"]}, "res-<metres>_tilesize-<pixels>"),
+        ({"--reference": ["nowhere.tif"]}, "no such file"),
+        ({"--table": ["../t"]}, "name"),
+    ],
+)
+def test_wrong_usage_is_told_before_anything_is_read(made, tmp_path, capsys, options, text):
+    assert main(command(made, tmp_path / "w", scene_files(made)[0], **options)) in (1, 2)
+    assert text in capsys.readouterr().err
+
+
+def test_another_grid_is_refused(made, tmp_path, capsys):
+    house = tmp_path / "w"
+    first, second = scene_files(made)
+    assert main(command(made, house, first)) == 0
+    other = {"--grid": ["webmercator-30m-1024"]}
+    assert main(command(made, house, second, **other)) == 2
+    assert "another table" in capsys.readouterr().err
+
+
+def test_a_dem_beside_the_scene_fails_the_scene_not_the_job(made, tmp_path, capsys):
+    import rasterio
+
+    elsewhere = tmp_path / "far.tif"
+    profile = {"driver": "GTiff", "width": 4, "height": 4, "count": 1, "dtype": "int16"}
+    transform = rasterio.Affine(0.1, 0, 10, 0, -0.1, 50)
+    with rasterio.open(elsewhere, "w", crs="EPSG:4326", transform=transform, **profile) as out:
+        out.write(np.ones((1, 4, 4), np.int16))
+    house = tmp_path / "w"
+    first = scene_files(made)[0]
+    assert main(command(made, house, first, **{"--dem": [str(elsewhere)]})) == 3
+    assert "no elevation over tile" in capsys.readouterr().err
+    assert rows(house) == []
+
+
+def test_explain_writes_nothing(made, tmp_path, capsys):
+    house = tmp_path / "w"
+    names = scene_files(made)
+    assert main([*command(made, house, *names, **{"--explain": [], "--json": []})]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["rows_at_most"] == 2
+    assert open_engine(str(house)).tables() == []
+
+
+TWO = """
+import json
+import sys
+from geoquarry.engine import sixs
+from geoquarry.jobs import ingest
+from geoquarry.jobs.__main__ import main
+air = json.loads(sys.argv[1])
+found = sixs.Correction(**air, optics=[], runs=0)
+ingest.sixs.correction = lambda *a, **k: found
+raise SystemExit(main(sys.argv[2:]))
+"""
+
+
+def test_two_processes_at_once_lose_and_double_nothing(made, tmp_path):
+    """Different granules of one day into one new table; their names differ in the last letters."""
+    house = tmp_path / "w"
+    first, _ = scene_files(made)
+    names = []
+    for n in range(8):
+        new_id = f"{first[:19]}{n:06d}{first[25:-4]}"
+        names.append(str(copied(made, first, tmp_path, new_id)))
+    jobs = [
+        subprocess.Popen(
+            [sys.executable, "-c", TWO, json.dumps(AIR), *command(made, house, *part)],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for part in (names[::2], names[1::2])
+    ]
+    for job in jobs:
+        _, said = job.communicate(timeout=120)
+        assert job.returncode == 0, said
+    found = [row["granule_id"] for row in rows(house)]
+    assert len(found) == len(set(found)) == 8
