@@ -163,7 +163,11 @@ def _draw(engine: Engine, out: Path, tile: tuple[int, int]) -> list[Path]:
         ),
     )
     pictures.draw_false_colour(
-        drawn[1], *[mosaic[name] for name in swir], "SWIR 4-6-8, surface reflectance"
+        drawn[1],
+        mosaic[swir[0]],
+        mosaic[swir[1]],
+        mosaic[swir[2]],
+        "SWIR 4-6-8, surface reflectance",
     )
     maps = physical(engine, METHODS["mineral_indices"], tile)
     for index in indices(kind.name):

@@ -9,7 +9,7 @@ Layout (little-endian), 20 bytes, then the payload::
     7  filter   uint8    0 none, 1 horizontal delta (modulo 2**bits, row by row)
     8  height   uint32
     12 width    uint32
-    16 crc32    uint32   of the decoded bytes
+    16 crc32    uint32   of dtype, height, width (bytes 5, 8-15) and the decoded bytes
 
 Measured on 16 tiles: delta + zstd level 1 = 0.36 of raw, against 0.61 without the filter.
 """
@@ -125,7 +125,8 @@ def encode(
             f"got {array.dtype} {array.shape}."
         )
     array = array.astype(array.dtype.newbyteorder("<"), copy=False)
-    crc32 = zlib.crc32(array.tobytes() if array.size else b"")
+    code = DTYPES.index(np.dtype(dtype or np.asarray(raster).dtype).name)
+    crc32 = _checksum(code, *array.shape, array)
     filter_ = 1 if delta and array.dtype.kind in "iu" else 0
     if filter_:
         unsigned = array.view(f"<u{array.dtype.itemsize}")
@@ -133,7 +134,6 @@ def encode(
         steps[:, 1:] = unsigned[:, 1:] - unsigned[:, :-1]
         array = steps
     payload = _compress(array.tobytes(), codec)
-    code = DTYPES.index(np.dtype(dtype or np.asarray(raster).dtype).name)
     return HEADER.pack(MAGIC, 1, code, CODECS.index(codec), filter_, *array.shape, crc32) + payload
 
 
@@ -166,11 +166,15 @@ def decode(blob: Any, *, max_bytes: int = MAX_BYTES) -> NDArray[Any]:
         unsigned = array.view(f"<u{dtype.itemsize}")
         # cumsum in the same width wraps exactly as the differences did.
         array = np.cumsum(unsigned, axis=1, dtype=unsigned.dtype).view(dtype)
-    if zlib.crc32(np.ascontiguousarray(array).data if array.size else b"") != head.crc32:
-        raise BlobError(
-            "Tile blob is damaged: the checksum of its pixels disagrees with its header."
-        )
+    if _checksum(DTYPES.index(head.dtype), head.height, head.width, array) != head.crc32:
+        raise BlobError("Tile blob is damaged: the checksum of pixels and header disagrees.")
     return array.astype(dtype.newbyteorder("="), copy=False)
+
+
+def _checksum(code: int, height: int, width: int, array: NDArray[Any]) -> int:
+    """What the raster is belongs to the sum: floats relabelled as integers are damage, too."""
+    start = zlib.crc32(struct.pack("<BII", code, height, width))
+    return zlib.crc32(np.ascontiguousarray(array).data, start) if array.size else start
 
 
 def _compress(raw: bytes, codec: str) -> bytes:

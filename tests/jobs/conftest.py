@@ -1,11 +1,11 @@
-"""An engine in memory with the verbs the in- and output jobs use, and small tables for it."""
+"""Small tables for the in- and output jobs, on the local engine."""
 
 import itertools
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
+from geoquarry.engine.local import open_engine
 from geoquarry.schemas import blob
 from geoquarry.schemas.tables import (
     RESULT_KEY,
@@ -20,45 +20,21 @@ GRID = "res-30_tilesize-32"
 SENSOR = "aster_l1t"
 
 
-class MemoryEngine:
-    """Rows as dicts by key; the same promises as engine/local.py for what is used here."""
-
-    def __init__(self):
-        self.schemas, self.rows, self.commits = {}, {}, []
-
-    def exists(self, table):
-        return table in self.schemas
-
-    def create(self, table, schema):
-        assert table not in self.schemas
-        self.schemas[table], self.rows[table] = schema, {}
-
-    def schema(self, table):
-        return self.schemas[table]
-
-    def append(self, table, batches, *, kind="append", **_):
-        key = TILE_KEY if facts(self.schemas[table])["kind"] == "tiles" else RESULT_KEY
-        for row in batches:
-            assert set(row) == set(self.schemas[table].names)
-            self.rows[table][tuple(row[name] for name in key)] = dict(row)
-        self.commits.append((table, kind))
-
-    def read(self, table, columns=None, where="", as_of=None, tiles=None):
-        schema = self.schemas[table]
-        names = list(columns or schema.names)
-        part = pa.schema([schema.field(name) for name in names], metadata=schema.metadata)
-        rows = [row for _, row in sorted(self.rows[table].items())]
-        if tiles:
-            rows = [row for row in rows if (row["tile_x"], row["tile_y"]) in tiles]
-        batches = [
-            pa.RecordBatch.from_pylist([{n: row[n] for n in names}], schema=part) for row in rows
-        ]
-        return pa.RecordBatchReader.from_batches(part, batches)
+def rows_by_key(engine, table):
+    """Rows of a table as dicts by key."""
+    key = TILE_KEY if facts(engine.schema(table))["kind"] == "tiles" else RESULT_KEY
+    rows = engine.read(table).read_all().to_pylist()
+    return {tuple(row[name] for name in key): row for row in rows}
 
 
 @pytest.fixture
-def engine():
-    return MemoryEngine()
+def content():
+    return rows_by_key
+
+
+@pytest.fixture
+def engine(tmp_path_factory):
+    return open_engine(str(tmp_path_factory.mktemp("house") / "warehouse"))
 
 
 @pytest.fixture

@@ -62,8 +62,10 @@ def test_bands_in_the_order_named(engine, results, stored, tmp_path):
 
 
 @pytest.mark.parametrize("format", ["cog", "geotiff"])
-def test_a_mosaic_has_nodata_where_tiles_are_missing(engine, results, stored, tmp_path, format):
-    row = dict(engine.rows["maps"][("res-30_tilesize-32", 4, 5)])
+def test_a_mosaic_has_nodata_where_tiles_are_missing(
+    engine, content, results, stored, tmp_path, format
+):
+    row = content(engine, "maps")[("res-30_tilesize-32", 4, 5)]
     row |= {"tile_x": 3, "tile_y": 6}  # the failed tile comes right; now (4, 6) is missing
     engine.append("maps", [row])
     (path, bits) = export(
@@ -87,14 +89,14 @@ def test_a_mosaic_has_nodata_where_tiles_are_missing(engine, results, stored, tm
     assert sorted(p.name for p in tmp_path.iterdir()) == ["maps.tif", "maps_flags.tif"]
 
 
-def test_tiles_give_dn_on_the_whole_tile_with_radiance_as_scale(engine, tiles, tmp_path):
+def test_tiles_give_dn_on_the_whole_tile_with_radiance_as_scale(engine, content, tiles, tmp_path):
     paths = export(engine, tiles, tmp_path, with_flags=True)
     assert [p.name for p in paths][2:] == [
         "aster_x3_y5_weird-..-id.tif",
         "aster_x3_y5_weird-..-id_flags.tif",
     ]
     assert all(p.parent == tmp_path for p in paths)
-    row = next(iter(engine.rows["aster"].values()))
+    row = next(iter(content(engine, "aster").values()))
     with rasterio.open(paths[0]) as file:
         assert tuple(file.bounds) == GRID.bounds(3, 5)
         assert (file.count, file.nodata, file.dtypes[0]) == (9, 0, "uint8")
@@ -110,9 +112,12 @@ def test_tiles_give_dn_on_the_whole_tile_with_radiance_as_scale(engine, tiles, t
         assert file.read(1)[4, 8] == 0
 
 
-def test_a_damaged_raster_is_listed_and_the_others_go_on(engine, results, tmp_path, capsys):
-    damaged = engine.rows["maps"][("res-30_tilesize-32", 3, 5)]
+def test_a_damaged_raster_is_listed_and_the_others_go_on(
+    engine, content, results, tmp_path, capsys
+):
+    damaged = content(engine, "maps")[("res-30_tilesize-32", 3, 5)]
     damaged["red"] = damaged["red"][:40]
+    engine.append("maps", [damaged])
     args = Namespace(
         table=results,
         dir=tmp_path,
