@@ -30,7 +30,7 @@ bench: setup ## measure: ratios against plain loops, one run, this machine
 	$(BIN)/python benchmarks/chain.py
 
 soak: setup ## long runs: concurrency and kills, many times over
-	$(BIN)/python -m pytest -m heavy --soak=30
+	$(BIN)/python -m pytest -m heavy --soak 30
 
 ci: ## everything the project promises, in a fresh environment
 	bash .ci/run

@@ -126,7 +126,8 @@ def encode(
         )
     array = array.astype(array.dtype.newbyteorder("<"), copy=False)
     code = DTYPES.index(np.dtype(dtype or np.asarray(raster).dtype).name)
-    crc32 = _checksum(code, *array.shape, array)
+    height, width = array.shape
+    crc32 = _checksum(code, height, width, array)
     filter_ = 1 if delta and array.dtype.kind in "iu" else 0
     if filter_:
         unsigned = array.view(f"<u{array.dtype.itemsize}")
@@ -134,7 +135,7 @@ def encode(
         steps[:, 1:] = unsigned[:, 1:] - unsigned[:, :-1]
         array = steps
     payload = _compress(array.tobytes(), codec)
-    return HEADER.pack(MAGIC, 1, code, CODECS.index(codec), filter_, *array.shape, crc32) + payload
+    return HEADER.pack(MAGIC, 1, code, CODECS.index(codec), filter_, height, width, crc32) + payload
 
 
 def decode(blob: Any, *, max_bytes: int = MAX_BYTES) -> NDArray[Any]:

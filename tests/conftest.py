@@ -4,6 +4,17 @@ from pathlib import Path
 
 import pytest
 
+
+def pytest_addoption(parser):
+    parser.addoption("--soak", type=int, default=3, help="rounds of the heavy tests")
+
+
+@pytest.fixture
+def rounds(request) -> int:
+    """How often a heavy test repeats its story."""
+    return request.config.getoption("--soak")
+
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
