@@ -3,6 +3,7 @@
 from typing import Any
 
 import pyarrow as pa
+
 from geoquarry.engine.sql import ScalarFunction
 from geoquarry.udfs.stats import tile_stats, tile_value
 
