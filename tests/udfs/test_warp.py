@@ -132,7 +132,7 @@ def test_counts_are_rounded_once_for_both_steps():
 
 def test_a_stack_may_mix_counts_and_sixteenths():
     dn = np.full((5, 5), 77, np.uint8)
-    found = bilinear([dn, dn * np.uint16(16)], np.full((1, 1), 1.3), np.full((1, 1), 2.6))
+    found = bilinear([dn, dn.astype(np.uint16) * 16], np.full((1, 1), 1.3), np.full((1, 1), 2.6))
     np.testing.assert_array_equal(found, np.full((2, 1, 1), 77))
     saturated = np.full((5, 5), 255 * 16, np.uint16)
     assert bilinear([saturated], np.ones((1, 1)), np.ones((1, 1))).item() == 255
