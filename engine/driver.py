@@ -39,7 +39,7 @@ def job_id(job: Job, source: Table, target: Table) -> str:
     """Same inputs, same parameters, same target: same id (DESIGN section 3)."""
     content = [
         source.uuid,
-        source.snapshot_id,
+        job.as_of or source.snapshot_id,
         condition(job.where, source.schema),
         job.method,
         job.params_json(),
@@ -81,7 +81,7 @@ class Driver:
 
     def tasks(self) -> tuple[list[TileTask], list[TileTask]]:
         """Tiles to compute, and tiles whose result is up to date."""
-        tasks = plan(self.source, self.job.where, self.job.tiles)
+        tasks = plan(self.source, self.job.where, self.job.tiles, self.job.as_of)
         if self.job.overwrite or not self.warehouse.exists(self.job.target):
             return tasks, []
         target = self.warehouse.table(self.job.target)
@@ -143,7 +143,7 @@ class Driver:
             properties={
                 JOB_ID.removeprefix("geoquarry."): self.job_id,
                 "source": self.job.source,
-                "source-snapshot": str(self.source.snapshot_id),
+                "source-snapshot": str(self.job.as_of or self.source.snapshot_id),
             },
         )
         forget_note(self.target.layout, note)

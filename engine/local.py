@@ -11,7 +11,7 @@ import pyarrow as pa
 from geoquarry.engine.appender import Appender, AppendReport, append
 from geoquarry.engine.driver import Driver
 from geoquarry.engine.plan import plan, select_index
-from geoquarry.engine.pool import in_threads
+from geoquarry.engine.pool import EXECUTORS
 from geoquarry.engine.rows import read_batches
 from geoquarry.engine.run import Run, RunPlan
 from geoquarry.engine.sql import ScalarFunction, select
@@ -31,7 +31,7 @@ def open_engine(location: str, **options: Any) -> "Engine":
     location : str
         Folder of the warehouse.
     **options
-        ``workers`` and ``functions``, see `Engine`.
+        ``workers``, ``executor`` and ``functions``, see `Engine`.
     """
     return Engine(open_warehouse(location), **options)
 
@@ -43,7 +43,9 @@ class Engine:
     ----------
     warehouse : Warehouse
     workers : int, optional
-        Threads of a job; default: one per core. Each holds one row and the UDF's state.
+        Tiles computed at a time; default: one per core. Each holds one row and the UDF's state.
+    executor : {"thread", "process"}
+        Threads share one interpreter; processes suit UDFs that hold its lock.
     functions : mapping of str -> ScalarFunction, optional
         Scalar functions for `sql`, e.g. ``tile_stats``; given from outside because an engine
         knows no UDF.
@@ -56,11 +58,15 @@ class Engine:
         warehouse: Warehouse,
         *,
         workers: int | None = None,
+        executor: str = "thread",
         functions: Mapping[str, ScalarFunction] | None = None,
     ) -> None:
         if workers is not None and workers < 1:
             raise UsageError(f"workers={workers}: at least 1 is needed.")
+        if executor not in EXECUTORS:
+            raise UsageError(f"No executor {executor!r}. Choose one of: {', '.join(EXECUTORS)}.")
         self.warehouse = warehouse
+        self.executor = executor
         self.workers = workers or os.cpu_count() or 1
         self.functions = dict(functions or {})
 
@@ -281,7 +287,7 @@ class Engine:
             target made for something else.
         """
         driver = Driver(self.warehouse, job)
-        return Run(lambda run: driver.run(run, partial(in_threads, self.workers)))
+        return Run(lambda run: driver.run(run, partial(EXECUTORS[self.executor], self.workers)))
 
     # -- housekeeping -----------------------------------------------------------------------
 

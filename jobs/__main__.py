@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from geoquarry.engine import load
+from geoquarry.engine.pool import EXECUTORS
 from geoquarry.jobs import (
     demo,
     doctor,
@@ -60,7 +61,10 @@ def build_parser() -> argparse.ArgumentParser:
     common.add_argument("--engine", choices=sorted(load.REQUIRES), default="local")
     common.add_argument("--json", action="store_true", help="answer in JSON on stdout")
     common.add_argument("-v", "--verbose", action="store_true", help="show where errors come from")
-    common.add_argument("--workers", type=int, help="threads of a job (default: all cores)")
+    common.add_argument("--workers", type=int, help="tiles at a time (default: all cores)")
+    common.add_argument(
+        "--executor", choices=sorted(EXECUTORS), default="thread", help="what computes tiles"
+    )
     parser = argparse.ArgumentParser(
         prog="geoquarry", description="Satellite scenes to mineral maps."
     )
@@ -80,7 +84,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.command in WITHOUT_ENGINE:
             return WITHOUT_ENGINE[args.command][1](args)
         engine = load.load(args.engine).open_engine(
-            args.warehouse, workers=args.workers, functions=scalar_functions()
+            args.warehouse,
+            workers=args.workers,
+            executor=args.executor,
+            functions=scalar_functions(),
         )
         return WITH_ENGINE[args.command][1](args, engine)
     except GeoquarryError as error:

@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     known = sorted({i.name for name in sensors() for i in indices(name)})
     parser.add_argument("--indices", nargs="+", choices=known, metavar="INDEX", help="only these")
     parser.add_argument("--dtype", choices=["int16", "float32"], help="how rasters are stored")
+    parser.add_argument("--as-of", type=int, metavar="SNAPSHOT", help="the source as it was then")
     parser.add_argument("--overwrite", action="store_true", help="replace the whole target")
     parser.add_argument(
         "--resume", action="store_true", help="reuse tiles of a run that was cut off"
@@ -58,7 +59,7 @@ def job_of(engine: Engine, trigger: Trigger, **options: Any) -> Job:
     trigger : Trigger
         Method, source, target, condition and parameters.
     **options
-        ``tiles``, ``resume`` of the job.
+        ``tiles``, ``resume``, ``as_of`` of the job.
 
     Raises
     ------
@@ -119,7 +120,7 @@ def main(args: argparse.Namespace, engine: Engine) -> int:
     params = {name: value for name, value in given.items() if value is not None}
     trigger = Trigger(args.method, args.source, args.target, args.where, params, args.overwrite)
     tiles = tuple(args.tiles) if args.tiles else None
-    job = job_of(engine, trigger, tiles=tiles, resume=args.resume)
+    job = job_of(engine, trigger, tiles=tiles, resume=args.resume, as_of=args.as_of)
     if args.explain:
         answer(asdict(engine.explain(job)), as_json=args.json)
         return DONE

@@ -37,6 +37,8 @@ class Job:
         Replace the target's whole content instead of tile by tile.
     resume : bool
         Reuse finished part files of the same job id.
+    as_of : int or None
+        Snapshot of the source to read; None = the current one.
     """
 
     source: str
@@ -50,6 +52,7 @@ class Job:
     tiles: tuple[tuple[int, int], ...] | None = None
     overwrite: bool = False
     resume: bool = False
+    as_of: int | None = None
     package_version: str = field(default="")
 
     def params_json(self) -> str:

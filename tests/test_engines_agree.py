@@ -9,6 +9,7 @@ from geoquarry.engine.local import open_engine
 from geoquarry.jobs.run import job_of
 from geoquarry.jobs.statement import Trigger
 from geoquarry.schemas.digest import parity_digest
+from geoquarry.schemas.errors import GeoquarryError
 from geoquarry.schemas.tables import tiles_schema
 from geoquarry.udfs import methods
 
@@ -21,9 +22,9 @@ JOBS = [
 ]
 
 
-def filled(folder, rows, *, workers, one_by_one=False):
+def filled(folder, rows, *, workers, one_by_one=False, executor="thread"):
     """A warehouse holding the rows in the order given, on the local engine."""
-    engine = open_engine(str(folder), workers=workers)
+    engine = open_engine(str(folder), workers=workers, executor=executor)
     engine.create("tiles", tiles_schema(SENSOR.name, GRID))
     if one_by_one:
         for row in rows:
@@ -58,6 +59,33 @@ def test_every_engine_gives_the_same_answer(engines, method, params):
         assert len(rows) == 3
         digests[name] = parity_digest(rows)
     assert len(set(digests.values())) == 1, digests
+
+
+def test_processes_give_the_same_answer_as_threads(engines, tmp_path):
+    trigger = Trigger("mineral_indices", "tiles", "alike")
+    threads = engines["local, one thread"]
+    processes = filled(tmp_path / "processes", ROWS, workers=2, executor="process")
+    digests = set()
+    for engine in (threads, processes):
+        assert engine.run(job_of(engine, trigger)).wait().counts["ok"] == 3
+        digests.add(parity_digest(engine.read("alike").read_all().to_pylist()))
+    assert len(digests) == 1
+
+
+def test_a_job_can_read_its_source_as_it_was(engines, tmp_path):
+    engine = filled(tmp_path / "past", ROWS[:6], workers=1)
+    then = engine.history("tiles")[-1]["snapshot_id"]
+    engine.run(job_of(engine, Trigger("mosaic", "tiles", "before"))).wait()
+    engine.append("tiles", ROWS[6:])
+    engine.run(job_of(engine, Trigger("mosaic", "tiles", "past"), as_of=then)).wait()
+    engine.run(job_of(engine, Trigger("mosaic", "tiles", "now"))).wait()
+    before, past, now = (
+        parity_digest(engine.read(name).read_all().to_pylist())
+        for name in ("before", "past", "now")
+    )
+    assert before == past != now
+    with pytest.raises(GeoquarryError, match="12345"):
+        engine.run(job_of(engine, Trigger("mosaic", "tiles", "never"), as_of=12345)).wait()
 
 
 def test_different_parameters_give_different_answers(engines):
