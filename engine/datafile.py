@@ -1,9 +1,7 @@
 """Writing one data file: a row per row group, blobs as they are, field ids, key bounds."""
 
 import hashlib
-import os
 import re
-import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,12 +10,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.conversions import to_bytes
-from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.typedef import Record
 from pyiceberg.types import PrimitiveType
 
 from geoquarry.engine.batches import digest_of
+from geoquarry.engine.files import finish, unfinished
 from geoquarry.engine.layout import FIELD_ID, Layout
 from geoquarry.engine.table import Table
 
@@ -142,27 +140,6 @@ class RowWriter:
             self._stream.close()
         with suppress(Exception):
             self._io.delete(self._open_path)
-
-
-def unfinished(path: str) -> str:
-    """Name to write under: on a local disk another one, renamed at the end.
-
-    An object store shows an object only when its upload is complete, so it needs no other name.
-    """
-    if is_local(path):
-        return f"{path}.{uuid.uuid4().hex[:8]}.tmp"
-    return path
-
-
-def finish(open_path: str, path: str) -> None:
-    """Give a complete file its name."""
-    if open_path != path:
-        os.replace(open_path, path)
-
-
-def is_local(path: str) -> bool:
-    """Whether a path lies on a disk of this host."""
-    return PyArrowFileIO.parse_location(path)[0] == "file"
 
 
 def options(layout: Layout) -> dict[str, Any]:

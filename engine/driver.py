@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 
 from geoquarry.engine.commit import Change, commit, new_commit_id
 from geoquarry.engine.datafile import WrittenFile, describe_file
+from geoquarry.engine.files import list_files
 from geoquarry.engine.index import read_index, renew_index
 from geoquarry.engine.layout import iceberg_schema
-from geoquarry.engine.note import Note, forget_note, list_files, notes, write_note
+from geoquarry.engine.note import Note, forget_note, notes, write_note
 from geoquarry.engine.plan import TileTask, plan, select_index
 from geoquarry.engine.run import FailedTile, Run, RunPlan, RunReport
 from geoquarry.engine.table import JOB_ID, Table
@@ -204,22 +205,22 @@ class Driver:
         """Parts of an unfinished run that are still what this run would compute."""
         layout = self.target.layout
         folder = f"{layout.location}/data/{commit_id}"
-        names = {info.base_name for info in list_files(layout, folder)}
+        names = {info.base_name for info in list_files(layout.io, folder)}
         for task in todo:
             name = f"{part_name(task.tile_x, task.tile_y)}.parquet"
             if name not in names:
                 continue
             path = f"{folder}/{name}"
-            row = read_index(layout, path).to_pylist()[0]
-            if row["status"] in GOOD and row["input_digest"] == digest_of_task(self.job, task):
-                yield Part(
-                    task.tile_x,
-                    task.tile_y,
-                    row["status"],
-                    row["message"] or "",
-                    reopened(self.target, path, row),
-                    resumed=True,
-                )
+            for row in read_index(layout, path).to_pylist():  # none, if its writer gave up
+                if row["status"] in GOOD and row["input_digest"] == digest_of_task(self.job, task):
+                    yield Part(
+                        task.tile_x,
+                        task.tile_y,
+                        row["status"],
+                        row["message"] or "",
+                        reopened(self.target, path, row),
+                        resumed=True,
+                    )
 
 
 def reopened(target: Table, path: str, row: dict[str, Any]) -> WrittenFile:

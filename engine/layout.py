@@ -1,16 +1,16 @@
 """Where a table's files lie and what columns they have: all that a worker needs to know."""
 
+import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
 
 import pyarrow as pa
-from pyarrow import fs
 from pyiceberg import types as ice
-from pyiceberg.io import FileIO, load_file_io
-from pyiceberg.io.pyarrow import PyArrowFileIO
+from pyiceberg.io import FileIO
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table as IcebergTable
 
+from geoquarry.engine.files import SharedFileIO, storage_only
 from geoquarry.schemas.errors import TableError
 from geoquarry.schemas.tables import FACTS
 
@@ -141,24 +141,19 @@ class Layout:
     file_schema : pa.Schema
         Same columns with Parquet field ids.
     io_properties : dict of str -> str
+        Storage options, which may hold keys: travels to workers, is never printed.
     """
 
     name: str
     location: str
     schema: pa.Schema
     file_schema: pa.Schema
-    io_properties: dict[str, str]
+    io_properties: dict[str, str] = dataclasses.field(repr=False)
 
     @property
     def io(self) -> FileIO:
         """The table's FileIO: every open goes through it."""
-        return load_file_io(self.io_properties, self.location)
-
-    @property
-    def filesystem(self) -> fs.FileSystem:
-        """The Arrow filesystem behind the FileIO, to list and delete."""
-        scheme, netloc, _ = PyArrowFileIO.parse_location(self.location)
-        return PyArrowFileIO(self.io_properties).fs_by_scheme(scheme, netloc)
+        return SharedFileIO(self.io_properties)
 
     @cached_property
     def key(self) -> tuple[str, ...]:
@@ -201,5 +196,5 @@ def layout_of(name: str, iceberg: IcebergTable) -> Layout:
         location=str(iceberg.metadata.location),
         schema=schema.with_metadata({FACTS: facts.encode()}) if facts else schema,
         file_schema=arrow_schema(iceberg.schema(), field_ids=True),
-        io_properties=dict(iceberg.io.properties),
+        io_properties=storage_only(iceberg.io.properties),
     )

@@ -23,17 +23,20 @@ from geoquarry.schemas.job import Job
 from geoquarry.schemas.tables import facts
 
 
-def open_engine(location: str, **options: Any) -> "Engine":
-    """Open a warehouse folder (made if missing) with the local engine.
+def open_engine(location: str, *, catalog: str | None = None, **options: Any) -> "Engine":
+    """Open a warehouse (its folder is made if missing) with the local engine.
 
     Parameters
     ----------
     location : str
-        Folder of the warehouse.
+        Folder of the warehouse, or a URI such as ``s3://bucket/prefix``.
+    catalog : str, optional
+        For a URI: SQLAlchemy URL of the database that holds the catalog; default
+        ``$GEOQUARRY_CATALOG``. See docs/warehouses.md.
     **options
         ``workers``, ``executor`` and ``functions``, see `Engine`.
     """
-    return Engine(open_warehouse(location), **options)
+    return Engine(open_warehouse(location, catalog), **options)
 
 
 class Engine:

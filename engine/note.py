@@ -9,8 +9,7 @@ import socket
 import time
 from dataclasses import dataclass
 
-from pyarrow import fs
-
+from geoquarry.engine.files import delete_folder, is_uri, list_files
 from geoquarry.engine.layout import Layout
 
 FOREIGN_LEASE_S = 24 * 3600
@@ -68,9 +67,10 @@ def forget_note(layout: Layout, note: Note) -> None:
     """The commit has landed; the last note of a group takes the folder with it."""
     layout.io.delete(note.path)
     folder = os.path.dirname(note.path)
-    if not list_files(layout, folder):
+    # An object store has no folders, only names that begin alike.
+    if not is_uri(folder) and not list_files(layout.io, folder):
         try:
-            layout.filesystem.delete_dir(folder)
+            delete_folder(layout.io, folder)
         except OSError:
             return  # another process has just put its note there
 
@@ -79,7 +79,7 @@ def notes(layout: Layout, group: str | None = None) -> list[Note]:
     """Unfinished commits of one group, or of the table; the newest first."""
     below = f"/{group}" if group else ""
     found = []
-    for info in list_files(layout, f"{layout.location}/parts{below}", recursive=True):
+    for info in list_files(layout.io, f"{layout.location}/parts{below}", recursive=True):
         try:
             with layout.io.new_input(info.path).open() as stream:
                 said = json.loads(stream.read())
@@ -96,9 +96,3 @@ def notes(layout: Layout, group: str | None = None) -> list[Note]:
         except (OSError, ValueError, KeyError):
             continue  # half written by a process that was killed, or just forgotten
     return sorted(found, key=lambda note: note.written_s, reverse=True)
-
-
-def list_files(layout: Layout, folder: str, *, recursive: bool = False) -> list[fs.FileInfo]:
-    """Files below a folder of the table; none if there is no folder."""
-    selector = fs.FileSelector(folder, allow_not_found=True, recursive=recursive)
-    return [info for info in layout.filesystem.get_file_info(selector) if info.is_file]

@@ -23,8 +23,10 @@ from pyiceberg.serializers import FromInputFile
 from pyiceberg.table.metadata import TableMetadata
 from sqlalchemy import text
 
-from geoquarry.engine.warehouse import NAMESPACE, Warehouse
-from geoquarry.schemas.errors import TableError
+from geoquarry.engine.catalog import NAMESPACE
+from geoquarry.engine.files import is_uri
+from geoquarry.engine.warehouse import Warehouse
+from geoquarry.schemas.errors import TableError, UsageError
 
 CODEC: AvroCompressionCodec = "deflate"
 FILE_PATH = 1
@@ -47,9 +49,16 @@ def relocate(warehouse: Warehouse) -> list[str]:
 
     Raises
     ------
+    UsageError
+        The warehouse is a URI.
     TableError
         A table's metadata is not below the folder: some files were left behind.
     """
+    if is_uri(warehouse.location):
+        raise UsageError(
+            f"Warehouse {warehouse.location} is a URI; relocate mends folders. To move it, "
+            "download its tables, or let another Iceberg program rewrite their paths."
+        )
     with warehouse.catalog.engine.connect() as connection:
         rows = connection.execute(
             text(

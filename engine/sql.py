@@ -14,6 +14,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from geoquarry.engine.duck import connect, lock_settings
+from geoquarry.engine.files import in_filesystem
 from geoquarry.engine.index import load_index
 from geoquarry.engine.table import Table
 from geoquarry.engine.warehouse import Warehouse
@@ -172,11 +173,13 @@ def _metadata(table: Table, columns: set[str]) -> pa.Table:
 
 def _dataset(table: Table) -> ds.Dataset:
     """All columns, read lazily and only as far as the statement needs them."""
+    io = table.layout.io
+    filesystem, _ = in_filesystem(io, table.location)
     return ds.dataset(
-        [file.file_path for file in table.files()],
+        [in_filesystem(io, file.file_path)[1] for file in table.files()],
         schema=table.schema,
         format="parquet",
-        filesystem=table.filesystem,
+        filesystem=filesystem,
     )
 
 

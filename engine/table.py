@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from pyarrow import fs
 from pyiceberg.conversions import from_bytes
 from pyiceberg.manifest import DataFile, ManifestContent
 from pyiceberg.table import Table as IcebergTable
@@ -73,11 +72,6 @@ class Table:
     def facts(self) -> dict[str, Any]:
         """Kind, sensor, grid; for results also method and bands."""
         return facts_of(self.schema)
-
-    @property
-    def filesystem(self) -> fs.FileSystem:
-        """The Arrow filesystem of the table's folder."""
-        return self.layout.filesystem
 
     @property
     def snapshot_id(self) -> int | None:

@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 from pyiceberg.exceptions import CommitFailedException
 
 from geoquarry.engine.batches import check_row, digest_of
+from geoquarry.engine.files import is_uri, list_files
 from geoquarry.engine.index import fill, read_index
-from geoquarry.engine.note import list_files, notes
+from geoquarry.engine.note import notes
 from geoquarry.engine.table import Table
 from geoquarry.engine.warehouse import patiently
 from geoquarry.schemas.blob import decode
@@ -78,7 +79,7 @@ def vacuum(
     listed = [
         info
         for room in ("data", "index", "metadata", "parts")
-        for info in list_files(table.layout, f"{table.location}/{room}", recursive=True)
+        for info in list_files(table.layout.io, f"{table.location}/{room}", recursive=True)
     ]
     table.refresh()
     referenced = _referenced(table)
@@ -92,7 +93,7 @@ def vacuum(
         report.nbytes += info.size or 0
         if not dry_run:
             table.iceberg.io.delete(info.path)
-    if not dry_run:
+    if not dry_run and not is_uri(table.location):
         _sweep(table)
     return report
 
@@ -135,7 +136,7 @@ def _referenced(table: Table) -> set[str]:
 
 
 def _sweep(table: Table) -> None:
-    """Remove folders that became empty (local disks only: object stores have none)."""
+    """Remove folders that became empty (on a local disk: an object store has none)."""
     for room in ("data", "index", "parts"):
         for folder, _, _ in os.walk(f"{table.location}/{room}", topdown=False):
             try:

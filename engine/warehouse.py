@@ -1,26 +1,36 @@
-"""A warehouse: one folder that holds a catalog, the tables and the caches."""
+"""A warehouse: one folder that holds a catalog, the tables and the caches; or a URI."""
 
 import os
 import re
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 import pyarrow as pa
-from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError
-from sqlalchemy import URL
 from sqlalchemy.exc import DatabaseError
 
+from geoquarry.engine.catalog import (
+    NAMESPACE,
+    cache_folder,
+    catalog_url,
+    open_catalog,
+    sqlite_url,
+)
+from geoquarry.engine.files import (
+    SharedFileIO,
+    check_reachable,
+    delete_folder,
+    is_uri,
+    storage_options,
+)
 from geoquarry.engine.layout import iceberg_schema, table_properties
 from geoquarry.engine.table import Table
 from geoquarry.schemas.errors import TableError, UnknownName, UsageError
 
-NAMESPACE = "geoquarry"
 CATALOG_FILE = "catalog.db"
-BUSY_S = 60
-"""How long SQLite waits for another process before it gives up, seconds."""
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 Answer = TypeVar("Answer")
 
@@ -46,53 +56,54 @@ def check_name(name: str) -> str:
     return name
 
 
-def open_warehouse(location: str) -> "Warehouse":
-    """Open a warehouse folder; it is made if missing.
+def open_warehouse(location: str, catalog: str | None = None) -> "Warehouse":
+    """Open a warehouse; a folder is made if missing.
 
     Parameters
     ----------
     location : str
-        Path of a folder on this host.
+        Path of a folder on this host, or a URI such as ``s3://bucket/prefix``.
+    catalog : str, optional
+        For a URI: SQLAlchemy URL of the catalog's database; default ``$GEOQUARRY_CATALOG``.
 
     Raises
     ------
     UsageError
-        A URI (object stores need a catalog server, which is not supported yet), or a file.
+        A URI without a catalog or a store that does not answer; a file; a catalog for a folder.
     """
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", location):
-        raise UsageError(
-            f"Warehouse {location!r} is a URI: an object store has no room for the SQLite catalog, "
-            "so it needs a catalog URI (a SQL database shared by all hosts), and this version "
-            "opens folders only. Give a path."
-        )
-    return Warehouse(location)
+    return Warehouse(location, catalog)
 
 
 class Warehouse:
-    """Tables and caches of one folder, for any number of processes on one host.
+    """Tables and caches of one folder or URI, for any number of processes.
 
     Parameters
     ----------
     location : str
-        The folder. Stored as its real path, so that a link to it is the same warehouse.
+        A folder is stored as its real path, so that a link to it is the same warehouse.
+    catalog : str, optional
+        See `open_warehouse`.
     """
 
-    def __init__(self, location: str) -> None:
-        self.location = os.path.realpath(location)
-        if os.path.exists(self.location) and not os.path.isdir(self.location):
-            raise UsageError(f"Warehouse {location!r} is a file; give a folder.")
-        try:
-            os.makedirs(self.location, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"Cannot make the warehouse folder {location!r}: {error}") from error
-        self.catalog = patiently(self._open_catalog)
+    def __init__(self, location: str, catalog: str | None = None) -> None:
+        options: dict[str, str] = {}
+        if is_uri(location):
+            url = catalog_url(location, catalog)
+            options = storage_options(location)
+            self.location = location.rstrip("/")
+            check_reachable(SharedFileIO(options), self.location)
+        else:
+            self.location = made_folder(location, catalog)
+            url = sqlite_url(os.path.join(self.location, CATALOG_FILE))
+        self._cache = cache_folder(url)
+        self.catalog = patiently(lambda: open_catalog(url, self.location, options))
 
     def cache_path(self, name: str) -> Path:
         """Path of a cache file, e.g. ``sixs.sqlite``; its folder exists, the file may not.
 
-        Everything below ``cache/`` can be deleted at any time.
+        Always on a local disk; everything there can be deleted at any time.
         """
-        path = Path(self.location, "cache", name)
+        path = self._cache / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -114,7 +125,10 @@ class Warehouse:
             A table of that name exists, or a column has a type that tables cannot hold.
         """
         check_name(name)
-        location = os.path.join(self.location, "tables", name)
+        location = f"{self.location}/tables/{name}"
+        if is_uri(location):
+            # Nothing stops another catalog from using this prefix: files must never mix.
+            location += f"-{uuid.uuid4().hex[:12]}"
         try:
             made = patiently(
                 lambda: self.catalog.create_table(
@@ -125,6 +139,8 @@ class Warehouse:
                 )
             )
         except TableAlreadyExistsError as error:
+            if is_uri(location):
+                delete_folder(SharedFileIO(self.catalog.properties), location)
             raise TableError(
                 f"Table {name!r} exists already. Drop it first, or choose another name."
             ) from error
@@ -160,7 +176,7 @@ class Warehouse:
             ) from error
         except FileNotFoundError as error:
             raise self._moved(name, str(error)) from error
-        if not found.metadata_location.startswith(self.location + os.sep):
+        if not found.metadata_location.startswith(self.location + "/"):
             raise self._moved(name, found.metadata_location)
         return Table(name, found, self)
 
@@ -168,28 +184,36 @@ class Warehouse:
         """Take a table out of the catalog and delete its files."""
         table = self.table(name)
         patiently(lambda: self.catalog.drop_table((NAMESPACE, name)))
-        table.filesystem.delete_dir(table.location)
+        delete_folder(table.layout.io, table.location)
 
     def _moved(self, name: str, detail: str) -> TableError:
-        return TableError(
-            f"Table {name!r}: the catalog of {self.location} points to files elsewhere ({detail}). "
-            "Was the warehouse folder moved or copied? Move it back, or let "
+        mend = (
+            "Were objects moved or deleted? A warehouse URI stays where it was made."
+            if is_uri(self.location)
+            else "Was the warehouse folder moved or copied? Move it back, or let "
             "`geoquarry relocate` rewrite the paths."
         )
-
-    def _open_catalog(self) -> SqlCatalog:
-        path = os.path.join(self.location, CATALOG_FILE)
-        uri = URL.create("sqlite", database=path, query={"timeout": str(BUSY_S)})
-        catalog = SqlCatalog(
-            NAMESPACE,
-            **{
-                "uri": uri.render_as_string(),
-                "warehouse": self.location,
-                "py-io-impl": "pyiceberg.io.pyarrow.PyArrowFileIO",
-            },
+        return TableError(
+            f"Table {name!r}: the catalog of {self.location} points to files elsewhere ({detail}). "
+            + mend
         )
-        catalog.create_namespace_if_not_exists(NAMESPACE)
-        return catalog
+
+
+def made_folder(location: str, catalog: str | None) -> str:
+    """The real path of a warehouse folder, made if missing."""
+    if catalog is not None:
+        raise UsageError(
+            f"Warehouse {location!r} is a folder, which holds its own catalog; give a catalog URI "
+            "with a warehouse URI only."
+        )
+    folder = os.path.realpath(location)
+    if os.path.exists(folder) and not os.path.isdir(folder):
+        raise UsageError(f"Warehouse {location!r} is a file; give a folder.")
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"Cannot make the warehouse folder {location!r}: {error}") from error
+    return folder
 
 
 def patiently(ask: Callable[[], Answer], attempts: int = 6) -> Answer:
@@ -202,7 +226,7 @@ def patiently(ask: Callable[[], Answer], attempts: int = 6) -> Answer:
             if attempt >= 2:
                 raise
         except DatabaseError as error:
-            busy = re.search("locked|already exists|busy|UNIQUE", str(error.orig))
+            busy = re.search("locked|already exists|busy|unique", str(error.orig), re.I)
             if not busy or attempt == attempts - 1:
                 raise TableError(f"The catalog does not answer: {error.orig}") from error
             time.sleep(0.05 * 2**attempt)

@@ -9,7 +9,13 @@ from geoquarry.schemas.sensor import sensor
 from geoquarry.udfs.balance import BALANCES
 from geoquarry.udfs.mosaic import MOSAICS
 from geoquarry.udfs.observation import COLUMNS
-from geoquarry.udfs.tile_method import REFERENCE_COLUMNS, TileJob, TileMethod
+from geoquarry.udfs.tile_method import (
+    HELD_BYTES,
+    HELD_GRANULES,
+    REFERENCE_COLUMNS,
+    TileJob,
+    TileMethod,
+)
 
 if TYPE_CHECKING:
     from geoquarry.schemas.tables import OutputBand
@@ -22,6 +28,7 @@ __all__ = [
     "TileMethod",
     "columns",
     "compute",
+    "memory_bytes",
     "normalise",
     "output_bands",
 ]
@@ -175,6 +182,30 @@ def columns(method: str, params: Mapping[str, Any], sensor_name: str) -> tuple[s
     if params.get("balance", "none") != "none":
         names += REFERENCE_COLUMNS
     return names
+
+
+def memory_bytes(
+    method: str, params: Mapping[str, Any], sensor_name: str, shape: tuple[int, int], granules: int
+) -> int:
+    """About how much memory one tile needs at its peak, for plans that refuse what cannot fit.
+
+    Counts that wait (1 byte per band), the reflectance and its copy while it is balanced, and the
+    rasters that go out; within 20 % above what `benchmarks/chain.py` sees.
+
+    Examples
+    --------
+    >>> request = normalise("mineral_indices", {}, "aster_l1t")
+    >>> memory_bytes(*request, "aster_l1t", (1024, 1024), 5) // 2**20
+    175
+    """
+    pixels, bands = shape[0] * shape[1], len(sensor(sensor_name).bands)
+    if MOSAICS[params["mosaic"]].needs_all:
+        held = min(granules * bands * pixels, HELD_BYTES)
+    else:
+        held = min(granules, HELD_GRANULES) * bands * pixels
+    each = 4 if params["dtype"] == "float32" else 2
+    names = params["indices"] if method == "mineral_indices" else sensor(sensor_name).names
+    return held + pixels * (8 * bands + each * len(names) + 12)
 
 
 def compute(rows: Iterable[Mapping[str, Any]], job: TileJob) -> dict[str, Any]:
