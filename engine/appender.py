@@ -85,9 +85,10 @@ class Appender:
         rows : iterable of dict or RecordBatch
             Consumed lazily, one row in memory. No rows: the granule's earlier rows go.
         replaces : iterable of str
-            Other granules whose rows go, e.g. an older production of the same acquisition.
+            Other granules whose rows go (in the same tiles), e.g. an older production of the
+            same acquisition.
         tiles : sequence of (tile_x, tile_y), optional
-            Replace rows in these tiles only; the granule's other rows stay.
+            Replace rows in these tiles only; other rows stay.
 
         Returns
         -------
@@ -144,7 +145,7 @@ class Appender:
             self._pending.replaced[grid, granule_id] = None if wanted is None else set(wanted)
             for other in replaces:
                 if other != granule_id:
-                    self._pending.replaced[grid, other] = None
+                    self._pending.replaced[grid, other] = None if wanted is None else set(wanted)
             self.report.rows += len(seen)
             if (
                 len(self._granules) >= self.granules

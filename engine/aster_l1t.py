@@ -12,7 +12,6 @@ from pathlib import Path
 
 from geoquarry.engine import odl
 from geoquarry.engine.aster_l1t_geometry import (
-    earth_sun_distance_au,
     flight_azimuth_deg,
     utm_crs,
     view_azimuth_deg,
@@ -20,6 +19,7 @@ from geoquarry.engine.aster_l1t_geometry import (
 )
 from geoquarry.engine.hdf4 import Hdf4
 from geoquarry.engine.raster import project_points
+from geoquarry.schemas.atmosphere import earth_sun_distance_au
 from geoquarry.schemas.csvfile import read_rows
 from geoquarry.schemas.errors import InputError
 from geoquarry.schemas.granule import Granule, Raster, Transform
@@ -109,7 +109,7 @@ def _granule(
         bands=bands,
         sun_zenith_deg=90.0 - elevation,
         sun_azimuth_deg=azimuth % 360.0,
-        earth_sun_distance_au=earth_sun_distance_au(acquired),
+        earth_sun_distance_au=earth_sun_distance_au(acquired.timetuple().tm_yday),
         view_zenith_deg=[view_zenith_deg(pointing[band.swath]) for band in facts],
         view_azimuth_deg=[view_azimuth_deg(pointing[band.swath], heading) for band in facts],
         gain_code=codes,

@@ -1,7 +1,6 @@
 """Geometry of ASTER on Terra: map frame, sun distance, direction to the sensor."""
 
 import math
-from datetime import datetime
 
 FALSE_NORTHING_M = 10_000_000.0
 METRES_PER_DEGREE = 110_574.0
@@ -12,21 +11,6 @@ INCLINATION_DEG = 98.2
 PERIOD_MIN = 98.88
 """Height, inclination, period of Terra: ASTER Users Handbook v2 (2002), table of the orbit."""
 SIDEREAL_DAY_MIN = 1436.07
-
-
-def earth_sun_distance_au(when: datetime) -> float:
-    """Distance to the sun: d = 1 - 0.01672 cos(0.9856 (day - 4)), the cosine's angle in degrees.
-
-    Source: Eva and Lambin 1998 (doi 10.1080/014311698214172), as in LP DAAC's own conversion
-    script; within 7e-4 of the Fourier series of Spencer (1971) on every day of the year.
-
-    Examples
-    --------
-    >>> earth_sun_distance_au(datetime(2006, 6, 18))
-    1.015956991272215
-    """
-    day = when.timetuple().tm_yday
-    return 1.0 - 0.01672 * math.cos(math.radians(0.9856 * (day - 4)))
 
 
 def view_zenith_deg(pointing_deg: float) -> float:

@@ -8,11 +8,11 @@ from typing import Any
 
 from geoquarry.engine import aster_l1t, odl
 from geoquarry.engine.aster_l1t_geometry import (
-    earth_sun_distance_au,
     flight_azimuth_deg,
     view_azimuth_deg,
     view_zenith_deg,
 )
+from geoquarry.schemas.atmosphere import earth_sun_distance_au
 from geoquarry.schemas.errors import InputError
 from geoquarry.schemas.grid import EARTH_RADIUS_M, Grid
 from geoquarry.schemas.sensor import sensor
@@ -131,7 +131,7 @@ def geometry(meta: dict[str, Any], row: Row, frame: Grid, where: str) -> Row:
         "acquired": acquired,
         "sun_zenith_deg": 90.0 - elevation,
         "sun_azimuth_deg": azimuth % 360.0,
-        "earth_sun_distance_au": earth_sun_distance_au(acquired),
+        "earth_sun_distance_au": earth_sun_distance_au(acquired.timetuple().tm_yday),
         "view_zenith_deg": pointing and [view_zenith_deg(pointing[b.swath]) for b in BANDS],
         "view_azimuth_deg": pointing
         and [view_azimuth_deg(pointing[b.swath], heading) for b in BANDS],

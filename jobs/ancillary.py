@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from geoquarry.engine.modis import read_aod, reference_on
 from geoquarry.engine.raster import elevation_on, project_points
-from geoquarry.schemas import blob
+from geoquarry.schemas import blob, flags
 from geoquarry.schemas.atmosphere import ozone_above, standard_columns, water_above
 from geoquarry.schemas.errors import InputError, UsageError
 from geoquarry.schemas.granule import Aerosol, Granule
@@ -101,6 +101,9 @@ def add_ancillary(
     if water is None:
         water = water_above(water_sea_level, row["elevation_m"])
         source = f"{aerosol.source}; water vapour and ozone of the 6S standard atmosphere"
+    if aerosol.fallback:  # nothing was measured: the map shall say so, pixel by pixel
+        bits = blob.decode(row["flags"]) | np.uint16(flags.ATMOSPHERE_CLAMPED)
+        row["flags"] = blob.encode(bits)
     row.update(
         aod550=aerosol.aod550,
         water_vapour_g_cm2=water,

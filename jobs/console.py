@@ -2,8 +2,11 @@
 
 import argparse
 import json
+import math
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date, time
+from decimal import Decimal
 from typing import Any, TypeVar
 
 from tqdm import tqdm
@@ -15,22 +18,44 @@ T = TypeVar("T")
 
 
 def say(text: str) -> None:
-    """Tell a person something (stderr)."""
-    print(text, file=sys.stderr, flush=True)
+    """Tell a person something (stderr), past a progress bar that may be there."""
+    tqdm.write(text, file=sys.stderr)
 
 
 def answer(content: Any, *, as_json: bool) -> None:
-    """Give the result (stdout): JSON on one line, or the plain text of a person's answer."""
+    """Give the result (stdout): one JSON document on one line, or the plain text of a person."""
     if as_json:
-        print(json.dumps(content, default=str), flush=True)
+        print(json.dumps(plain(content), allow_nan=False), flush=True)
     elif isinstance(content, str):
         print(content, flush=True)
-    elif isinstance(content, dict):
+    elif isinstance(content, Mapping):
         for key, value in content.items():
-            print(f"{key}: {value}", flush=True)
+            rows = isinstance(value, list) and value and isinstance(value[0], Mapping)
+            print(f"{key}:\n{table_text(value)}" if rows else f"{key}: {value}", flush=True)
     else:
         for line in content:
-            print(line if isinstance(line, str) else json.dumps(line, default=str), flush=True)
+            print(line if isinstance(line, str) else json.dumps(plain(line)), flush=True)
+
+
+def plain(value: Any) -> Any:
+    """The same in words of strict JSON: NaN and infinity become null, times ISO 8601, blobs sizes.
+
+    >>> plain({"on": date(2006, 6, 18), "list": [1.5, float("nan")], "blob": b"abc"})
+    {'on': '2006-06-18', 'list': [1.5, None], 'blob': '<3 bytes>'}
+    """
+    if isinstance(value, Mapping):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Decimal):  # e.g. the SUM of integers
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, bytes):
+        return f"<{len(value)} bytes>"
+    if isinstance(value, date | time):
+        return value.isoformat()
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
 def watched(items: Iterable[T], *, what: str, total: int | None = None) -> Iterator[T]:

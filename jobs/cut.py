@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoquarry.engine.raster import frame_bounds, pixel_coordinates, project_bounds
+from geoquarry.engine.raster import outline, pixel_coordinates, project_points
 from geoquarry.schemas import blob, flags
 from geoquarry.schemas.errors import InputError
 from geoquarry.schemas.granule import Granule, Raster, Transform
@@ -124,9 +124,14 @@ MASK_ROLES = frozenset({"blue", "green", "red", "nir", "swir16"})
 def tiles_of(lattice: Lattice, grid: Grid) -> list[tuple[int, int]]:
     """Keys of the tiles whose box meets the frame; `cut` tells which are truly touched."""
     height, width = lattice.flags.shape
-    frame = frame_bounds(lattice.transform, (height, width))
-    bounds = project_bounds(frame, lattice.crs, grid.crs)
-    return list(grid.tiles(*bounds))
+    x, y = project_points(*outline(lattice.transform, (height, width)), lattice.crs, grid.crs)
+    parts = [x]
+    if x.max() - x.min() > grid.half_width_m:  # across 180 degrees: one box on either side
+        parts = [x[x < 0], x[x >= 0]]
+    edges = [(-grid.half_width_m, parts[0].max()), (parts[-1].min(), grid.half_width_m)]
+    boxes = edges if len(parts) == 2 else [(x.min(), x.max())]
+    found = (t for left, right in boxes for t in grid.tiles(left, y.min(), right, y.max()))
+    return list(dict.fromkeys(found))
 
 
 def cut(
@@ -150,15 +155,18 @@ def cut(
     place = np.s_[row0 : row0 + height, col0 : col0 + width]
     dn = bilinear(lattice.dn, rows[place], cols[place])
     bits = bits[place]
-    # A pixel counts for all bands or for none: what one band lacks, no band keeps.
-    bits = np.where((dn == 0).any(axis=0), bits | flags.NOT_OBSERVED, bits).astype(np.uint16)
+    # A pixel counts for all bands or for none: what one band lacks, no band keeps. Bands that
+    # must not be used have no say.
+    names = sensor(granule.sensor).names
+    used = [i for i, name in enumerate(names) if name not in granule.unreliable_bands]
+    missing = (dn[used] == 0).any(axis=0)
+    bits = np.where(missing, bits | flags.NOT_OBSERVED, bits).astype(np.uint16)
     valid = (bits & flags.NOT_OBSERVED) == 0
     if not valid.any():
         return None
     dn[:, ~valid] = 0  # so that DN 0 and NOT_OBSERVED say the same
     cloudy = valid & ((bits & flags.CLOUD) != 0)
     size = grid.shape[0] * grid.shape[1]
-    facts = sensor(granule.sensor)
     row: dict[str, Any] = {
         "grid": grid.name,
         "tile_x": tile_x,
@@ -182,7 +190,7 @@ def cut(
         "flags": blob.encode(bits),
         "mask_version": MASK_VERSION,
     }
-    row.update((name, blob.encode(dn[i])) for i, name in enumerate(facts.names))
+    row.update((name, blob.encode(dn[i])) for i, name in enumerate(names))
     return row
 
 

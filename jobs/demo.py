@@ -38,10 +38,12 @@ UNCLEAR = flags.CLOUD | flags.SHADOW | flags.NOT_OBSERVED
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `geoquarry demo`."""
-    parser.add_argument("dir", nargs="?", type=Path, default=Path("demo"), metavar="DIR")
+    parser.add_argument(
+        "dir", nargs="?", type=Path, default=Path("demo"), metavar="DIR", help="default: demo"
+    )
     parser.add_argument("--size", type=int, default=256, help="pixels per side of the tile")
-    parser.add_argument("--scenes", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--scenes", type=int, default=5, help="how many scenes")
+    parser.add_argument("--seed", type=int, default=1, help="same seed, same scenes")
 
 
 def demo(out: Path, *, size: int = 256, scenes: int = 5, seed: int = 1) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from geoquarry.jobs.console import DONE, FAILED, answer, table_text
 from geoquarry.jobs.version import package_version
 
 NEEDED = ("numpy", "scipy", "pyarrow", "duckdb", "sqlglot", "pyiceberg", "pyhdf", "rasterio", "pvl")
-OPTIONAL = {"matplotlib": "pictures: pip install 'geoquarry[demo]'"}
+OPTIONAL = {"matplotlib": "pictures: pip install '.[demo]' in a clone"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

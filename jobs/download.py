@@ -19,8 +19,10 @@ LAYOUTS = ("own", "published")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `geoquarry download`."""
-    parser.add_argument("table")
-    parser.add_argument("file", type=Path, metavar="FILE.csv|.parquet")
+    parser.add_argument("table", help="name of the table")
+    parser.add_argument(
+        "file", type=Path, metavar="FILE.csv|.parquet", help="replaced when it exists"
+    )
     parser.add_argument("--where", default="", metavar="SQL", help="only rows that fulfil this")
     parser.add_argument("--as-of", type=int, metavar="SNAPSHOT", help="the table as it was then")
     parser.add_argument(
@@ -35,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=LAYOUTS[0],
         help="CSV: our columns, or the published 26 columns of a tiles table",
     )
+    parser.add_argument("--explain", action="store_true", help="say what would be done, and stop")
 
 
 def download(
@@ -76,8 +79,7 @@ def download(
         Another suffix, or a layout that this table cannot take.
     """
     path = Path(path)
-    if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"{path}: the name must end in {' or '.join(SUFFIXES)}.")
+    _refuse_suffix(path)
     schema = engine.schema(table)
     batches = watched(engine.read(table, where=where, as_of=as_of), what=f"download {table}")
     if layout == "published":
@@ -87,6 +89,26 @@ def download(
     if path.suffix.lower() == ".parquet":
         return write_parquet(path, batches, schema)
     return write_csv(path, batches, schema, hexadecimal=hexadecimal)
+
+
+def _refuse_suffix(path: Path) -> None:
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"{path}: the name must end in {' or '.join(SUFFIXES)}.")
+
+
+def explain(engine: Engine, args: argparse.Namespace) -> dict[str, Any]:
+    """What `download` would read and write."""
+    _refuse_suffix(args.file)
+    keys = ["tile_x", "tile_y"]
+    rows = engine.read(args.table, keys, where=args.where, as_of=args.as_of).read_all().num_rows
+    about = engine.describe(args.table)
+    share = rows / about["rows"] if about["rows"] else 0.0
+    return {
+        "rows": rows,
+        "stored_mib": round(about["nbytes"] * share / 2**20, 1),
+        "file": str(args.file),
+        "replaces": args.file.exists(),
+    }
 
 
 def _published(path: Path, rows: Any, about: dict[str, Any]) -> int:
@@ -107,6 +129,9 @@ def _published(path: Path, rows: Any, about: dict[str, Any]) -> int:
 
 def main(args: argparse.Namespace, engine: Engine) -> int:
     """Run `geoquarry download`."""
+    if args.explain:
+        answer(explain(engine, args), as_json=args.json)
+        return DONE
     count = download(
         engine,
         args.table,

@@ -31,7 +31,6 @@ from geoquarry.jobs.layers import (
     flag_layers,
     nodata_of,
     pixels,
-    safe,
     title,
 )
 from geoquarry.schemas.errors import InputError, TableError, UsageError
@@ -46,9 +45,9 @@ DONE_STATUS = ("ok", "partial")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `geoquarry export`."""
-    parser.add_argument("table")
+    parser.add_argument("table", help="name of the table")
     parser.add_argument("dir", type=Path, metavar="DIR", help="folder for the files")
-    parser.add_argument("--format", choices=FORMATS, default=FORMATS[0])
+    parser.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="default: cog")
     parser.add_argument("--bands", nargs="+", metavar="BAND", help="only these, in this order")
     parser.add_argument("--merge", action="store_true", help="one mosaic, not a file per tile")
     parser.add_argument("--flags", action="store_true", help="flags and count as a second file")
@@ -115,10 +114,7 @@ def export(
     files: Files = {"": band_layers(table, schema, bands)}
     if with_flags:
         files["_flags"] = flag_layers(schema)
-    if merge and about["kind"] != "results":
-        raise UsageError(
-            f"{table!r} has several granules per tile: run `mosaic` first, export its result."
-        )
+    _refuse_merge(table, about, merge)
     keys = _keys(engine, table, about["kind"], tiles, as_of, on_empty, on_failed)
     columns = [*(RESULT_COLUMNS if about["kind"] == "results" else TILE_COLUMNS)]
     columns += [layer.column for layers in files.values() for layer in layers]
@@ -130,6 +126,13 @@ def export(
     if merge:
         return _merged(out, table, about, frame, files, rows, keys, on_failed, options)
     return list(_each(out, table, about, frame, files, rows, on_failed, options))
+
+
+def _refuse_merge(table: str, about: dict[str, Any], merge: bool) -> None:
+    if merge and about["kind"] != "results":
+        raise UsageError(
+            f"{table!r} has several granules per tile: run `mosaic` first, export its result."
+        )
 
 
 def _keys(
@@ -215,7 +218,7 @@ def _merged(
             nodata = nodata_of(layers[0], np.dtype(layers[0].dtype))
             mosaics[suffix] = stack.enter_context(
                 Mosaic(
-                    out / f"{safe(table)}{suffix}.tif",
+                    out / f"{table}{suffix}.tif",
                     height=(bottom - top) * size,
                     width=(right - left) * size,
                     dtype=str(layers[0].dtype),
@@ -254,6 +257,7 @@ def explain(engine: Engine, args: argparse.Namespace) -> dict[str, Any]:
     """What `export` would read and write."""
     schema = engine.schema(args.table)
     layers = band_layers(args.table, schema, args.bands)
+    _refuse_merge(args.table, facts(schema), args.merge)
     frame = grid(facts(schema)["grid"])
     keys = [
         (row["tile_x"], row["tile_y"])

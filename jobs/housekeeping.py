@@ -14,14 +14,21 @@ from geoquarry.schemas.errors import UnknownName
 
 def add_table_argument(parser: argparse.ArgumentParser) -> None:
     """The one table a verb is about."""
-    parser.add_argument("table")
+    parser.add_argument("table", help="name of the table")
 
 
 def add_vacuum_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `geoquarry vacuum`."""
     parser.add_argument("table", nargs="*", help="tables (default: all)")
-    parser.add_argument("--older-than", type=_age, default=timedelta(days=7), metavar="7d")
+    parser.add_argument(
+        "--older-than",
+        type=_age,
+        default=timedelta(days=7),
+        metavar="AGE",
+        help="younger snapshots and files stay (7d, 12h, 30m; default 7d)",
+    )
     parser.add_argument("--keep", type=int, default=10, help="snapshots to keep in any case")
+    parser.add_argument("--explain", action="store_true", help="say what would go, and stop")
 
 
 def _age(text: str) -> timedelta:
@@ -66,7 +73,7 @@ def describe(args: argparse.Namespace, engine: Engine) -> int:
         return DONE
     columns: list[dict[str, Any]] = about.pop("columns")
     bands = about["facts"].pop("bands", None)
-    answer(about, as_json=False)
+    answer({**about.pop("facts"), **about}, as_json=False)
     answer(table_text(columns), as_json=False)
     if bands:
         answer(table_text(bands), as_json=False)
@@ -90,6 +97,8 @@ def drop(args: argparse.Namespace, engine: Engine) -> int:
         )
     engine.drop(args.table)
     say(f"{args.table} is gone.")
+    if args.json:
+        answer({"dropped": args.table}, as_json=True)
     return DONE
 
 
@@ -97,7 +106,9 @@ def vacuum(args: argparse.Namespace, engine: Engine) -> int:
     """Expire old snapshots and delete files that none of the others needs."""
     reports = []
     for name in args.table or engine.tables():
-        found = engine.vacuum(name, older_than=args.older_than, keep=args.keep)
+        found = engine.vacuum(
+            name, older_than=args.older_than, keep=args.keep, dry_run=args.explain
+        )
         reports.append({"table": name, **asdict(found)})
     answer(reports if args.json else table_text(reports), as_json=args.json)
     return DONE

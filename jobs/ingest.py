@@ -2,12 +2,14 @@
 
 import argparse
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from geoquarry.engine import sixs
+from geoquarry.engine.appender import Appender
 from geoquarry.engine.local import Engine
 from geoquarry.engine.readers import reader
 from geoquarry.jobs.ancillary import Ancillary, add_ancillary, number_or_files
@@ -20,6 +22,7 @@ from geoquarry.jobs.console import (
     watched,
 )
 from geoquarry.jobs.cut import rows_of, tiles_of, to_lattice
+from geoquarry.jobs.download import download
 from geoquarry.schemas.errors import InputError, UsageError
 from geoquarry.schemas.granule import Granule
 from geoquarry.schemas.grid import DEFAULT, Grid, grid
@@ -36,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dem", nargs="+", metavar="FILE|NUMBER", help="DEM GeoTIFFs, or metres")
     parser.add_argument("--reference", type=Path, help="MOD09A1 HDF or 7-band GeoTIFF")
-    parser.add_argument("--sensor", choices=sensors(), default=sensors()[0])
+    parser.add_argument("--sensor", choices=sensors(), default=sensors()[0], help="who made them")
     parser.add_argument("--grid", help=f"grid name (default {DEFAULT}, or the table's own)")
     add_tiles_argument(parser, "--tile", "only these tiles; other rows of a granule stay")
     parser.add_argument(
@@ -60,6 +63,7 @@ class Report:
     """What an ingest did."""
 
     rows: int = 0
+    without_reference: int = 0
     granules: list[str] = field(default_factory=list)
     skipped: list[dict[str, str]] = field(default_factory=list)
     failed: list[dict[str, str]] = field(default_factory=list)
@@ -114,24 +118,25 @@ def ingest(
         A scene that cannot be used is listed there with its reason; the others go on.
     """
     frame = _grid_of(engine, table, grid_name)
+    schema = tiles_schema(sensor_name, frame.name)
     if not refresh_flags:
         if aod is None or dem is None:
             raise UsageError("Say what the air and the ground are like: --aod and --dem.")
-        engine.ensure(table, tiles_schema(sensor_name, frame.name))
+        if engine.exists(table):
+            engine.ensure(table, schema)  # another sensor is refused before anything is read
     report = Report()
-    written: list[tuple[int, int, str]] = []
+    observations: dict[str, Granule] = {}
     only = set(tiles) if tiles else None
-    seen: set[str] = set()
     ingest_id = uuid.uuid4().hex
-    with engine.appender(table) as appender:
+    with ExitStack() as stack:
+        appender: Appender | None = None  # a table is made by the first granule that can be used
         for path in watched(scenes, what="ingest", total=len(scenes)):
             try:
                 granule = reader(sensor_name).read(path, **reader_options)
-                if granule.observation_id in seen:
+                if appender is not None and granule.observation_id in observations:
                     appender.flush()  # so that the look-up sees what this call has added
-                seen.add(granule.observation_id)
                 older, newer = _versions(engine, table, granule)
-                if newer and not keep_versions:
+                if newer and not (keep_versions or refresh_flags):
                     why = f"a newer production is in the table: {newer[0]}"
                     report.skipped.append({"scene": str(path), "reason": why})
                     continue
@@ -142,20 +147,28 @@ def ingest(
                     rows = _new_rows(engine, granule, frame, only, ancillary, ingest_id)
             except InputError as error:
                 report.failed.append({"scene": str(path), "reason": str(error)})
-                say(f"{path.name}: {error}")
+                named = path.name in str(error)
+                say(str(error) if named else f"{path.name}: {error}")
                 continue
-            if not rows:
+            if not rows:  # earlier rows of it, in tiles it no longer touches, go all the same
                 why = "no row of it is in the table" if refresh_flags else "no usable pixel there"
                 report.skipped.append({"scene": str(path), "reason": why})
                 if tiles or refresh_flags:
                     continue
-            replaces = set() if keep_versions else set(older)
+            if appender is None:
+                engine.ensure(table, schema)
+                appender = stack.enter_context(engine.appender(table))
+            replaces = set() if keep_versions or refresh_flags else set(older)
             appender.add_granule(granule.granule_id, rows, replaces=replaces, tiles=tiles)
             report.rows += len(rows)
-            report.granules.append(granule.granule_id)
-            written += [(row["tile_x"], row["tile_y"], row["granule_id"]) for row in rows]
-    if csv is not None:
-        _write_csv(engine, table, csv, set(written))
+            report.granules += [granule.granule_id] if rows else []
+            report.without_reference += sum(row.get("ref_1") is None for row in rows)
+            observations[granule.observation_id] = granule
+        if appender is not None and not (keep_versions or refresh_flags):
+            appender.flush()
+            _drop_older(engine, table, appender, observations.values(), tiles)
+    if csv is not None and engine.exists(table):
+        download(engine, table, csv, where=f"ingest_id = '{ingest_id}'")
     return report
 
 
@@ -185,6 +198,23 @@ def _versions(engine: Engine, table: str, granule: Granule) -> tuple[list[str], 
     others = set(found.read_all()["granule_id"].to_pylist()) - {granule.granule_id}
     newer = sorted(other for other in others if other > granule.granule_id)
     return sorted(others - set(newer)), newer
+
+
+def _drop_older(
+    engine: Engine,
+    table: str,
+    appender: Appender,
+    granules: Iterable[Granule],
+    tiles: Sequence[tuple[int, int]] | None,
+) -> None:
+    """What another process added meanwhile: of two productions of one acquisition one stays.
+
+    Each process looks after its own commit, so the later one sees both.
+    """
+    for granule in granules:
+        older, newer = _versions(engine, table, granule)
+        for gone in [*older, granule.granule_id] if newer else older:
+            appender.add_granule(gone, [], tiles=tiles)
 
 
 def _new_rows(
@@ -225,6 +255,8 @@ def _with_new_flags(
     name = granule.granule_id.replace("'", "''")
     old = engine.read(table, where=f"granule_id = '{name}'").read_all().to_pylist()
     kept = {(row["tile_x"], row["tile_y"]): row for row in old}
+    if only is not None:
+        kept = {tile: row for tile, row in kept.items() if tile in only}
     if not kept:
         return []
     fresh = {
@@ -232,13 +264,6 @@ def _with_new_flags(
         for row in rows_of(granule, to_lattice(granule), frame, only)
     }
     return [{**row, **fresh.get(tile, {})} for tile, row in kept.items()]
-
-
-def _write_csv(engine: Engine, table: str, path: Path, keys: set[tuple[int, int, str]]) -> None:
-    from geoquarry.jobs.download import download
-
-    names = ", ".join(sorted({"'" + key[2].replace("'", "''") + "'" for key in keys})) or "''"
-    download(engine, table, path, where=f"granule_id IN ({names})")
 
 
 def main(args: argparse.Namespace, engine: Engine) -> int:
@@ -268,6 +293,8 @@ def main(args: argparse.Namespace, engine: Engine) -> int:
     for item in report.skipped:
         say(f"skipped {item['scene']}: {item['reason']}")
     say(f"{report.rows} rows of {len(report.granules)} granules in {args.table}.")
+    if args.reference is not None and report.without_reference:
+        say(f"{report.without_reference} rows lie beside {args.reference}: no reference there.")
     if report.failed:
         say(f"{len(report.failed)} of {len(args.scenes)} scenes failed; see above.")
     if args.json:
@@ -278,17 +305,18 @@ def main(args: argparse.Namespace, engine: Engine) -> int:
 def _explain(args: argparse.Namespace, engine: Engine, options: dict[str, Any]) -> int:
     """What will be read and written, without doing it."""
     frame = _grid_of(engine, args.table, args.grid)
-    lines, code = [], DONE
+    lines: list[dict[str, Any]] = []
+    code = DONE
     for path in args.scenes:
         try:
             granule = reader(args.sensor).read(path, **options)
             touched = tiles_of(to_lattice(granule), frame)
             keys = [t for t in touched if args.tile is None or t in args.tile]
-            lines.append({"scene": str(path), "granule": granule.granule_id, "tiles": keys})
+            lines.append({"scene": str(path), "tiles": keys, "error": None})
         except InputError as error:
-            lines.append({"scene": str(path), "error": str(error)})
+            lines.append({"scene": str(path), "tiles": [], "error": str(error)})
             code = SOME_FAILED
-    rows = sum(len(line.get("tiles", [])) for line in lines)
+    rows = sum(len(line["tiles"]) for line in lines)
     size = frame.tile_size**2 * len(sensor(args.sensor).bands) / 2**20
     answer(
         {

@@ -1,6 +1,5 @@
 """What a table's rasters are as bands of a GeoTIFF: dtype, nodata, scale, tags."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from geoquarry.engine.datafile import safe_name
 from geoquarry.engine.geotiff import BandTag
 from geoquarry.schemas import blob, flags
 from geoquarry.schemas.errors import InputError, TableError, UsageError
@@ -122,9 +122,11 @@ def band_layers(table: str, schema: pa.Schema, bands: Sequence[str] | None) -> l
 def flag_layers(schema: pa.Schema) -> list[Layer]:
     """Layers of the second file: flags, and for results the count of observations."""
     bits = ", ".join(f"{bit}={name}" for bit, name in flags.NAMES.items())
-    layers = [Layer("flags", "uint16", None, flags.NOT_OBSERVED, BandTag(f"flags: {bits}"))]
+    # Where a mosaic has no tile nothing was observed; no real count reaches that value.
+    gone = float(flags.NOT_OBSERVED)
+    layers = [Layer("flags", "uint16", gone, flags.NOT_OBSERVED, BandTag(f"flags: {bits}"))]
     if "count" in schema.names:
-        layers.append(Layer("count", "uint16", None, 0, BandTag("observations used (255 or more)")))
+        layers.append(Layer("count", "uint16", gone, 0, BandTag("observations used (255 or more)")))
     return layers
 
 
@@ -220,13 +222,4 @@ def file_stem(table: str, row: dict[str, Any]) -> str:
     'maps_x260_y526'
     """
     parts = [table, f"x{row['tile_x']}", f"y{row['tile_y']}"]
-    return safe("_".join([*parts, row["granule_id"]] if "granule_id" in row else parts))
-
-
-def safe(name: str) -> str:
-    """A name without path separators or a leading dot.
-
-    >>> safe("../a b")
-    '-a-b'
-    """
-    return re.sub(r"[^\w.-]+", "-", name).lstrip(".")
+    return "_".join([*parts, safe_name(row["granule_id"])] if "granule_id" in row else parts)

@@ -216,7 +216,7 @@ def _figure(
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ModuleNotFoundError as missing:
-        raise UsageError("Pictures need matplotlib: pip install 'geoquarry[demo]'.") from missing
+        raise UsageError("Pictures need matplotlib: pip install '.[demo]' in a clone.") from missing
     height, width = shape[-2:]
     side = 5.0
     aspect = min(max(width / height, 0.4), 2.5)

@@ -96,7 +96,8 @@ def finish(run: Run, target: str, *, as_json: bool) -> int:
     counts = ", ".join(f"{n} {status}" for status, n in sorted(report.counts.items()) if n)
     for tile in report.failed:
         say(f"tile {tile.tile_x},{tile.tile_y}: {tile.message}")
-    say(f"{target}: {counts or 'no tiles'} in {report.seconds:.1f} s.")
+    nothing = "no row of the source matches, so no tiles"
+    say(f"{target}: {counts or nothing} in {report.seconds:.1f} s.")
     if as_json:
         answer(asdict(report), as_json=True)
     if report.tiles and len(report.failed) == report.tiles:
@@ -114,6 +115,23 @@ def _watch(run: Run) -> RunReport:
                 bar.update(done - bar.n)
 
 
+def _tell_missing(engine: Engine, job: Job) -> None:
+    """Tiles that are asked for by name should be there; if none is, it was a slip."""
+    if job.tiles is None:
+        return
+    found = engine.read(job.source, ["tile_x", "tile_y"], as_of=job.as_of, tiles=job.tiles)
+    there = {(row["tile_x"], row["tile_y"]) for row in found.read_all().to_pylist()}
+    missing = ", ".join(f"{x},{y}" for x, y in dict.fromkeys(job.tiles) if (x, y) not in there)
+    if not there:
+        query = f"SELECT DISTINCT tile_x, tile_y FROM {job.source}"
+        raise UsageError(
+            f"{job.source!r} has no row in tile {missing}. It has those of "
+            f'`geoquarry sql "{query}"`.'
+        )
+    if missing:
+        say(f"{job.source} has no row in tile {missing}; the others go on.")
+
+
 def main(args: argparse.Namespace, engine: Engine) -> int:
     """Run `geoquarry run`."""
     given = {name: getattr(args, name) for name in ("mosaic", "balance", "indices", "dtype")}
@@ -121,6 +139,7 @@ def main(args: argparse.Namespace, engine: Engine) -> int:
     trigger = Trigger(args.method, args.source, args.target, args.where, params, args.overwrite)
     tiles = tuple(args.tiles) if args.tiles else None
     job = job_of(engine, trigger, tiles=tiles, resume=args.resume, as_of=args.as_of)
+    _tell_missing(engine, job)
     if args.explain:
         answer(asdict(engine.explain(job)), as_json=args.json)
         return DONE

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoquarry.engine.aster_l1t_geometry import (
-    earth_sun_distance_au,
     flight_azimuth_deg,
     view_azimuth_deg,
     view_zenith_deg,
@@ -17,6 +16,7 @@ from geoquarry.engine.aster_l1t_geometry import (
 from geoquarry.engine.aster_l1t_writer import radiance_coefficients
 from geoquarry.jobs.simulate_frame import Frame
 from geoquarry.jobs.simulate_ground import Ground
+from geoquarry.schemas.atmosphere import earth_sun_distance_au
 from geoquarry.schemas.csvfile import read_rows
 from geoquarry.schemas.sensor import Sensor
 from geoquarry.udfs import sensor_model
@@ -124,7 +124,7 @@ def draw_state(
         acquired=when,
         sun_zenith_deg=90 - round(90 - zenith, 6),
         sun_azimuth_deg=round(azimuth, 6),
-        earth_sun_distance_au=earth_sun_distance_au(when),
+        earth_sun_distance_au=earth_sun_distance_au(when.timetuple().tm_yday),
         pointing_deg=pointing,
         view_zenith_deg=[view_zenith_deg(pointing[band.swath]) for band in facts.bands],
         view_azimuth_deg=[view_azimuth_deg(pointing[band.swath], heading) for band in facts.bands],

@@ -8,7 +8,11 @@ from geoquarry.engine.local import Engine
 from geoquarry.jobs.console import DONE, answer, table_text
 from geoquarry.jobs.run import finish, job_of
 from geoquarry.jobs.statement import read_statement
+from geoquarry.schemas.errors import UsageError
 from geoquarry.udfs import methods
+
+WIDEST = 60
+"""Characters of a cell that a person sees."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,8 +25,13 @@ def main(args: argparse.Namespace, engine: Engine) -> int:
     """Run `geoquarry sql`."""
     trigger = read_statement(args.statement, {*methods.METHODS, *methods.ALIASES})
     if trigger is None:
-        rows = [_printable(row) for row in engine.sql(args.statement).read_all().to_pylist()]
-        answer(rows if args.json else table_text(rows), as_json=args.json)
+        if args.explain:
+            raise UsageError("--explain says what a job would do; this statement starts none.")
+        # Batch by batch: pixels are named by their size, not collected.
+        found = engine.sql(args.statement)
+        rows = [_printable(row) for batch in found for row in batch.to_pylist()]
+        shown = rows if args.json else table_text([_clipped(row) for row in rows])
+        answer(shown, as_json=args.json)
         return DONE
     job = job_of(engine, trigger)
     if args.explain:
@@ -35,5 +44,13 @@ def _printable(row: dict[str, Any]) -> dict[str, Any]:
     """Blobs are named by their size: a terminal is no place for pixels."""
     return {
         name: f"<{len(value)} bytes>" if isinstance(value, bytes) else value
+        for name, value in row.items()
+    }
+
+
+def _clipped(row: dict[str, Any]) -> dict[str, Any]:
+    """Long lists and JSON fit into a terminal; `--json` has them whole."""
+    return {
+        name: f"{value!s:.{WIDEST}}..." if len(str(value)) > WIDEST else value
         for name, value in row.items()
     }

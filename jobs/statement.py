@@ -14,6 +14,7 @@ from typing import Any
 
 import sqlglot
 from sqlglot import exp
+from sqlglot.errors import SqlglotError
 
 from geoquarry.schemas.errors import UsageError
 
@@ -22,6 +23,13 @@ SHAPE = (
     "INSERT OVERWRITE|INTO TABLE target SELECT tile_x, tile_y, method(*, name => value, ...) "
     "FROM source [WHERE ...] GROUP BY tile_x, tile_y"
 )
+
+UNDERSTOOD: dict[type[exp.Expression], tuple[str, ...]] = {
+    exp.Insert: ("this", "expression", "overwrite"),
+    exp.Select: ("expressions", "from_", "where", "group"),
+    exp.Group: ("expressions",),
+}
+"""Parts of a statement that mean something here; of tables the name and an alias."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,7 @@ class Trigger:
 
 
 def read_statement(text: str, methods: Collection[str]) -> Trigger | None:
-    """The job a statement triggers, or None when it is ordinary SQL for the engine.
+    """The job an INSERT triggers, or None: whatever else a text may be, the engine answers.
 
     Parameters
     ----------
@@ -61,7 +69,7 @@ def read_statement(text: str, methods: Collection[str]) -> Trigger | None:
     Raises
     ------
     UsageError
-        The text is not one SQL statement, or an INSERT that is not of the shape above.
+        An INSERT that is not of the shape above.
 
     Examples
     --------
@@ -73,20 +81,17 @@ def read_statement(text: str, methods: Collection[str]) -> Trigger | None:
     >>> read_statement("SELECT count(*) FROM a", {"mosaic"}) is None
     True
     """
+    if not _is_insert(text):
+        return None
     try:
         statements = [x for x in sqlglot.parse(text, dialect=DIALECT) if x is not None]
-    except sqlglot.errors.SqlglotError as error:
-        raise UsageError(f"Cannot read the SQL statement: {error}") from error
+    except (SqlglotError, RecursionError) as error:
+        raise UsageError(f"Cannot read the statement: {_reason(error)} Form: {SHAPE}.") from error
     if len(statements) != 1:
         raise UsageError(f"One SQL statement at a time, please; {len(statements)} found.")
     insert = statements[0]
     if not isinstance(insert, exp.Insert):
-        if isinstance(insert, exp.Select | exp.SetOperation | exp.Describe | exp.Show):
-            return None
-        raise UsageError(
-            f"Only SELECT and job statements are run here, not {insert.key.upper()}. "
-            f"A job is {SHAPE}."
-        )
+        raise UsageError(f"A job statement has the form {SHAPE}.")
     select = insert.expression
     if not isinstance(select, exp.Select):
         raise UsageError(f"A job statement has the form {SHAPE}.")
@@ -119,18 +124,30 @@ def read_statement(text: str, methods: Collection[str]) -> Trigger | None:
     )
 
 
+def _is_insert(text: str) -> bool:
+    """Whether the first word is INSERT; comments before it do not count."""
+    try:
+        words = sqlglot.tokenize(text, dialect=DIALECT)
+    except SqlglotError:
+        return False
+    return bool(words) and words[0].text.upper() == "INSERT"
+
+
+def _reason(error: BaseException) -> str:
+    """The first line: the others draw into the terminal."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def _refuse_extras(insert: exp.Insert, select: exp.Select) -> None:
     """Whatever we would otherwise silently ignore is refused by name."""
-    for clause in ("having", "order", "limit", "distinct", "joins", "qualify", "windows", "with_"):
-        if select.args.get(clause):
-            raise UsageError(
-                f"A job statement takes no {clause.strip('_').upper()}. Form: {SHAPE}."
-            )
-    if "from_" not in select.args or select.args["from_"] is None:
+    if select.args.get("from_") is None:
         raise UsageError(f"The SELECT names no source table. Form: {SHAPE}.")
-    for clause in ("partition", "with_", "returning", "conflict", "by_name"):
-        if insert.args.get(clause):
-            raise UsageError(f"INSERT takes no {clause.strip('_').upper()} here. Form: {SHAPE}.")
+    for node in insert.find_all(exp.Insert, exp.Select, exp.Table, exp.Group, exp.Star):
+        for clause, value in node.args.items():
+            if value and clause not in UNDERSTOOD.get(type(node), ("this", "alias")):
+                raise UsageError(
+                    f"A job statement takes no {clause.strip('_').upper()}. Form: {SHAPE}."
+                )
     if isinstance(insert.this, exp.Schema):
         raise UsageError(f"INSERT takes no column list here. Form: {SHAPE}.")
 

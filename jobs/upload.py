@@ -37,7 +37,12 @@ SUFFIXES = (".csv", ".parquet")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `geoquarry upload`."""
-    parser.add_argument("file", type=Path, metavar="FILE.csv|.parquet")
+    parser.add_argument(
+        "file",
+        type=Path,
+        metavar="FILE.csv|.parquet",
+        help="ours, or a CSV in the published layout",
+    )
     parser.add_argument("table", help="made when it does not exist")
     parser.add_argument(
         "--sensor", choices=sensors(), default=sensors()[0], help="of the published layout"

@@ -15,6 +15,7 @@ TILE_KEY = ("grid", "tile_x", "tile_y", "granule_id")
 RESULT_KEY = ("grid", "tile_x", "tile_y")
 LATTICE = 17
 """Points per side of the lattices of aerosol and water vapour, the tile's edges included."""
+ON_LATTICE = f"{LATTICE} x {LATTICE} lattice over the tile, edges included"
 REFERENCE_BANDS = ("red", "nir", "blue", "green", "1240 nm", "1640 nm", "2130 nm")
 """What ref_1 ... ref_7 hold: the order of MODIS bands 1-7."""
 REFLECTANCE_SCALE = 1e-4
@@ -104,9 +105,15 @@ def tiles_schema(sensor_name: str, grid_name: str) -> pa.Schema:
         column("atmosphere_source", pa.string(), "where the state came from, and any fallback"),
         column("elevation", pa.binary(), "int16 metres, full tile, nodata -32768"),
         column(
-            "aod550_field", pa.list_(pa.float32()), "17 x 17 lattice over the tile, edges included"
+            "aod550_field",
+            pa.list_(pa.float32()),
+            ON_LATTICE,
         ),
-        column("water_vapour_field", pa.list_(pa.float32()), "17 x 17 lattice, edges included"),
+        column(
+            "water_vapour_field",
+            pa.list_(pa.float32()),
+            ON_LATTICE,
+        ),
         column("xa", PER_BAND, "given coefficient: y = xa L - xb"),
         column("xb", PER_BAND, "given coefficient: y = xa L - xb"),
         column("xc", PER_BAND, "given coefficient: reflectance = y / (1 + xc y)"),

@@ -19,7 +19,7 @@ from geoquarry.schemas.grid import grid
 from geoquarry.schemas.sensor import sensor
 from geoquarry.schemas.tables import output_bands
 
-pytest.importorskip("Py6S", reason="ingest runs 6S: pip install 'geoquarry[sixs]'")
+pytest.importorskip("Py6S", reason="ingest runs 6S: pip install '.[sixs]' in a clone")
 GRID = "res-30_tilesize-96"
 NAMES = sensor("aster_l1t").names
 METHODS = ("mosaic", "color_balancing", "mineral_indices")

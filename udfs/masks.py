@@ -81,7 +81,7 @@ def granule_flags(
     Raises
     ------
     InputError
-        A needed role is missing or unreliable.
+        A needed role is missing or unreliable, or an unreliable one is not SWIR.
 
     Examples
     --------
@@ -98,6 +98,12 @@ def granule_flags(
                 f"{', '.join(r for r in dn if r not in unreliable) or 'none'}. "
                 "Leave this granule out, or mask it elsewhere."
             )
+    strange = [role for role in unreliable if not role.startswith("swir")]
+    if strange:
+        raise InputError(
+            f"Bands of role {', '.join(strange)} are said to be unreliable; only SWIR bands can be "
+            "left out of a granule. Leave the granule out."
+        )
     used = [band for role, band in dn.items() if role not in unreliable]
     rho = {r: b for r, b in reflectance_toa.items() if r in dn and r not in unreliable}
     observed = np.ones(used[0].shape, bool)

@@ -145,27 +145,6 @@ def reflectance_toa_to_radiance(
     return reflectance_toa * _per_band(1 / factor, reflectance_toa.dtype)
 
 
-def earth_sun_distance_au(day_of_year: float) -> float:
-    """Distance to the sun on a day of the year.
-
-    ``d = 1 - 0.01672 cos(0.9856 deg (day - 4))``: the Earth's orbit to first order in its
-    eccentricity, with 360/365.25 degrees a day from the perihelion on about 4 January. Within
-    0.0007 AU of the low-precision formula of the Astronomical Almanac in 2000-2008. 6S (routine
-    VARSOL) has the same form, the public reference implementation the same numbers.
-
-    Parameters
-    ----------
-    day_of_year : float
-        1 = 1 January.
-
-    Examples
-    --------
-    >>> earth_sun_distance_au(4)
-    0.98328
-    """
-    return float(1 - 0.01672 * np.cos(np.deg2rad(0.9856 * (day_of_year - 4))))
-
-
 def _reflectance_per_radiance(
     irradiance_w_m2_um: ArrayLike, sun_zenith_deg: float, earth_sun_distance_au: float
 ) -> NDArray[np.float64]:

@@ -252,7 +252,8 @@ class TileMethod:
         counts = np.empty(self._shape, np.int16)
         for place, name in enumerate(names):
             for rows in row_blocks(*self._shape):
-                counts[rows] = quantise(reflectance[place, rows], REFLECTANCE_SCALE)[0]
+                counts[rows], full = quantise(reflectance[place, rows], REFLECTANCE_SCALE)
+                flags[rows] |= np.where(full, np.uint16(f.INDEX_OUT_OF_RANGE), np.uint16(0))
             out[name] = encode(counts)
         return out
 

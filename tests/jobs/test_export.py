@@ -8,7 +8,7 @@ import rasterio
 
 from geoquarry.jobs import export as job
 from geoquarry.jobs.export import export
-from geoquarry.schemas import blob
+from geoquarry.schemas import blob, flags
 from geoquarry.schemas.errors import TableError, UsageError
 from geoquarry.schemas.grid import grid
 
@@ -84,16 +84,18 @@ def test_a_mosaic_has_nodata_where_tiles_are_missing(
     np.testing.assert_array_equal(red, expected)
     with rasterio.open(bits) as file:
         assert file.dtypes == ("uint16", "uint16")
-        assert file.nodata is None
-        assert [int(file.read(1)[i, j]) for i, j in ((0, 0), (0, 40), (40, 40))] == [4, 5, 0]
+        assert file.nodata == flags.NOT_OBSERVED  # a tile that is not there is not "clear"
+        places = ((0, 0), (0, 40), (40, 40))
+        assert [int(file.read(1)[i, j]) for i, j in places] == [4, 5, flags.NOT_OBSERVED]
+        assert int(file.read(2)[40, 40]) == flags.NOT_OBSERVED
     assert sorted(p.name for p in tmp_path.iterdir()) == ["maps.tif", "maps_flags.tif"]
 
 
 def test_tiles_give_dn_on_the_whole_tile_with_radiance_as_scale(engine, content, tiles, tmp_path):
     paths = export(engine, tiles, tmp_path, with_flags=True)
     assert [p.name for p in paths][2:] == [
-        "aster_x3_y5_weird-..-id.tif",
-        "aster_x3_y5_weird-..-id_flags.tif",
+        "aster_x3_y5_weird_.._id-0e7cb1d4.tif",
+        "aster_x3_y5_weird_.._id-0e7cb1d4_flags.tif",
     ]
     assert all(p.parent == tmp_path for p in paths)
     row = next(iter(content(engine, "aster").values()))

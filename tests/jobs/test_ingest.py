@@ -14,6 +14,7 @@ from geoquarry.jobs.__main__ import main
 from geoquarry.jobs.simulate import simulate
 from geoquarry.schemas import blob, flags
 from geoquarry.schemas.digest import parity_digest
+from geoquarry.schemas.granule import Aerosol
 
 AIR = {
     "xa": [0.0023, 0.0026, 0.0036, 0.0162, 0.0434, 0.0467, 0.0524, 0.0665, 0.0866],
@@ -90,6 +91,64 @@ def test_both_productions_in_one_call_leave_the_newer(made, tmp_path):
         house = tmp_path / f"w{len(order[0])}"
         assert main(command(made, house, *order)) == 0
         assert [row["granule_id"] for row in rows(house)] == [newer.stem]
+
+
+def test_with_tile_a_newer_production_replaces_the_older_there_only(made, tmp_path):
+    first, _ = scene_files(made)
+    newer = copied(made, first, tmp_path, f"{first[:26]}20990101000000_10000")
+    house = tmp_path / "w"
+    assert main(command(made, house, first, **{"--tile": None})) == 0
+    before = {(row["tile_x"], row["tile_y"]) for row in rows(house)}
+    assert len(before) > 1
+    assert main(command(made, house, str(newer))) == 0
+    tile = made[1]["tile_x"], made[1]["tile_y"]
+    after = {(row["tile_x"], row["tile_y"]): row["granule_id"] for row in rows(house)}
+    assert set(after) == before
+    assert [key for key, name in after.items() if name == newer.stem] == [tile]
+
+
+def test_refreshing_one_version_keeps_the_other(made, tmp_path):
+    first, _ = scene_files(made)
+    newer = copied(made, first, tmp_path, f"{first[:26]}20990101000000_10000")
+    house = tmp_path / "w"
+    keep = {"--keep-versions": []}
+    assert main(command(made, house, first, str(newer), **keep)) == 0
+    renew = {"--refresh-flags": [], "--aod": None, "--dem": None, "--grid": None}
+    for scene in (first, str(newer)):
+        assert main(command(made, house, scene, **renew)) == 0
+        assert len(rows(house)) == 2
+
+
+def test_refreshing_one_tile_leaves_the_others(made, tmp_path):
+    first, _ = scene_files(made)
+    house = tmp_path / "w"
+    assert main(command(made, house, first, **{"--tile": None})) == 0
+    before = len(rows(house))
+    renew = {"--refresh-flags": [], "--aod": None, "--dem": None, "--grid": None}
+    assert main(command(made, house, first, **renew)) == 0
+    assert len(rows(house)) == before > 1
+
+
+def test_no_aerosol_measured_is_flagged_on_every_pixel(made, tmp_path, monkeypatch):
+    found = Aerosol(0.1, None, "default 0.1", fallback=True)
+    monkeypatch.setattr("geoquarry.jobs.ancillary.read_aod", lambda *_, **__: found)
+    house = tmp_path / "w"
+    assert main(command(made, house, scene_files(made)[0])) == 0
+    bits = blob.decode(rows(house)[0]["flags"])
+    assert (bits & flags.ATMOSPHERE_CLAMPED != 0).all()
+
+
+def test_a_reference_beside_the_scene_is_told(made, tmp_path, capsys):
+    import rasterio
+
+    elsewhere = tmp_path / "far.tif"
+    profile = {"driver": "GTiff", "width": 4, "height": 4, "count": 7, "dtype": "int16"}
+    transform = rasterio.Affine(500, 0, 0, 0, -500, 0)
+    with rasterio.open(elsewhere, "w", crs="EPSG:3857", transform=transform, **profile) as out:
+        out.write(np.ones((7, 4, 4), np.int16))
+    first = scene_files(made)[0]
+    assert main(command(made, tmp_path / "w", first, **{"--reference": [str(elsewhere)]})) == 0
+    assert "no reference there" in capsys.readouterr().err
 
 
 def test_masks_anew_change_masks_only(made, tmp_path, monkeypatch):
@@ -174,7 +233,7 @@ def test_a_dem_beside_the_scene_fails_the_scene_not_the_job(made, tmp_path, caps
     first = scene_files(made)[0]
     assert main(command(made, house, first, **{"--dem": [str(elsewhere)]})) == 3
     assert "no elevation over tile" in capsys.readouterr().err
-    assert rows(house) == []
+    assert open_engine(str(house)).tables() == []  # nothing made for nothing
 
 
 def test_explain_writes_nothing(made, tmp_path, capsys):
@@ -184,6 +243,14 @@ def test_explain_writes_nothing(made, tmp_path, capsys):
     plan = json.loads(capsys.readouterr().out)
     assert plan["rows_at_most"] == 2
     assert open_engine(str(house)).tables() == []
+
+
+def test_two_processes_with_two_productions_leave_the_newer(made, tmp_path):
+    first, _ = scene_files(made)
+    newer = copied(made, first, tmp_path, f"{first[:26]}20990101000000_10000")
+    house = tmp_path / "w"
+    together(made, house, [[first], [str(newer)]])
+    assert {row["granule_id"] for row in rows(house)} == {newer.stem}
 
 
 TWO = """
@@ -207,16 +274,21 @@ def test_two_processes_at_once_lose_and_double_nothing(made, tmp_path):
     for n in range(8):
         new_id = f"{first[:19]}{n:06d}{first[25:-4]}"
         names.append(str(copied(made, first, tmp_path, new_id)))
+    together(made, house, [names[::2], names[1::2]])
+    found = [row["granule_id"] for row in rows(house)]
+    assert len(found) == len(set(found)) == 8
+
+
+def together(made, house, parts):
+    """One process per list of scenes, all at once."""
     jobs = [
         subprocess.Popen(
             [sys.executable, "-c", TWO, json.dumps(AIR), *command(made, house, *part)],
             stderr=subprocess.PIPE,
             text=True,
         )
-        for part in (names[::2], names[1::2])
+        for part in parts
     ]
     for job in jobs:
         _, said = job.communicate(timeout=120)
         assert job.returncode == 0, said
-    found = [row["granule_id"] for row in rows(house)]
-    assert len(found) == len(set(found)) == 8

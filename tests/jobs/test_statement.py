@@ -44,10 +44,15 @@ def test_ordinary_sql_is_left_to_the_engine():
 
 @pytest.mark.parametrize(
     "text",
+    ["", "SELECT {'a': 1::HUGEINT}", "SELECT 1; SELECT 2", "DROP TABLE aster", "not sql at all ("],
+)
+def test_whatever_is_no_insert_is_left_to_the_engine(text):
+    assert read_statement(text, METHODS) is None
+
+
+@pytest.mark.parametrize(
+    "text",
     [
-        "",
-        "SELECT 1; SELECT 2",
-        "DROP TABLE aster",
         "INSERT INTO t VALUES (1)",
         "INSERT INTO t SELECT tile_x, tile_y, nothing(*) FROM a GROUP BY tile_x, tile_y",
         "INSERT INTO t SELECT tile_x, mosaic(*) FROM a GROUP BY tile_x",
@@ -61,7 +66,8 @@ def test_ordinary_sql_is_left_to_the_engine():
         "INSERT INTO t (a) SELECT tile_x, tile_y, mosaic(*) FROM a GROUP BY tile_x, tile_y",
         "INSERT INTO t SELECT tile_x, tile_y, count(*) FROM a GROUP BY tile_x, tile_y",
         "INSERT INTO t SELECT tile_x, tile_y, mosaic(*) FROM (SELECT 1) GROUP BY tile_x, tile_y",
-        "not sql at all (",
+        "INSERT INTO (",
+        "INSERT INTO t SELECT tile_x, tile_y, mosaic(*) FROM a GROUP BY tile_x, tile_y; SELECT 1",
     ],
 )
 def test_anything_else_is_refused_with_the_form(text):

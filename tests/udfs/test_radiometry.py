@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from geoquarry.schemas.atmosphere import earth_sun_distance_au
 from geoquarry.udfs.radiometry import (
     dn_to_radiance,
-    earth_sun_distance_au,
     radiance_to_dn,
     radiance_to_reflectance_toa,
     reflectance_toa_to_radiance,
