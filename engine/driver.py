@@ -115,8 +115,8 @@ class Driver:
     def run(self, run: Run, execute: Execute) -> RunReport:
         """Plan, compute, commit once, report."""
         started = time.monotonic()
+        todo, ready = self.tasks()  # whatever it refuses, it refuses before a target is made
         self._open_target()
-        todo, ready = self.tasks()
         run.plan(len(todo) + len(ready))
         run.advance(len(ready))
         parts: list[Part] = []

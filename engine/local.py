@@ -23,8 +23,10 @@ from geoquarry.schemas.job import Job
 from geoquarry.schemas.tables import facts
 
 
-def open_engine(location: str, *, catalog: str | None = None, **options: Any) -> "Engine":
-    """Open a warehouse (its folder is made if missing) with the local engine.
+def open_engine(
+    location: str, *, catalog: str | None = None, create: bool = True, **options: Any
+) -> "Engine":
+    """Open a warehouse with the local engine.
 
     Parameters
     ----------
@@ -33,10 +35,12 @@ def open_engine(location: str, *, catalog: str | None = None, **options: Any) ->
     catalog : str, optional
         For a URI: SQLAlchemy URL of the database that holds the catalog; default
         ``$GEOQUARRY_CATALOG``. See docs/warehouses.md.
+    create : bool
+        Make a folder that is missing; otherwise refuse it.
     **options
         ``workers``, ``executor`` and ``functions``, see `Engine`.
     """
-    return Engine(open_warehouse(location, catalog), **options)
+    return Engine(open_warehouse(location, catalog, create=create), **options)
 
 
 class Engine:

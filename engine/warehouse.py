@@ -56,8 +56,10 @@ def check_name(name: str) -> str:
     return name
 
 
-def open_warehouse(location: str, catalog: str | None = None) -> "Warehouse":
-    """Open a warehouse; a folder is made if missing.
+def open_warehouse(
+    location: str, catalog: str | None = None, *, create: bool = True
+) -> "Warehouse":
+    """Open a warehouse.
 
     Parameters
     ----------
@@ -65,12 +67,21 @@ def open_warehouse(location: str, catalog: str | None = None) -> "Warehouse":
         Path of a folder on this host, or a URI such as ``s3://bucket/prefix``.
     catalog : str, optional
         For a URI: SQLAlchemy URL of the catalog's database; default ``$GEOQUARRY_CATALOG``.
+    create : bool
+        Make a folder that is missing; otherwise refuse it.
 
     Raises
     ------
     UsageError
-        A URI without a catalog or a store that does not answer; a file; a catalog for a folder.
+        No folder is there (with ``create=False``); a URI without a catalog or a store that does
+        not answer; a file; a catalog for a folder.
     """
+    there = os.path.join(location, CATALOG_FILE)
+    if not (create or is_uri(location) or os.path.isfile(location) or os.path.exists(there)):
+        raise UsageError(
+            f"There is no warehouse in {location!r}. `ingest` and `upload` make one; to look at "
+            "another, give --warehouse or $GEOQUARRY_WAREHOUSE."
+        )
     return Warehouse(location, catalog)
 
 

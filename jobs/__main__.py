@@ -51,9 +51,16 @@ WITHOUT_ENGINE = {
 }
 
 
+MAKES_A_WAREHOUSE = ("ingest", "upload")
+"""All other commands need one that is there."""
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line, built from the tables above."""
-    common = argparse.ArgumentParser(add_help=False)
+    talk = argparse.ArgumentParser(add_help=False)
+    talk.add_argument("--json", action="store_true", help="answer in JSON on stdout")
+    talk.add_argument("-v", "--verbose", action="store_true", help="show where errors come from")
+    common = argparse.ArgumentParser(add_help=False, parents=[talk])
     common.add_argument(
         "--warehouse",
         default=os.environ.get("GEOQUARRY_WAREHOUSE", "warehouse"),
@@ -67,8 +74,6 @@ def build_parser() -> argparse.ArgumentParser:
     common.add_argument(
         "--engine", choices=sorted(load.REQUIRES), default="local", help="where it runs"
     )
-    common.add_argument("--json", action="store_true", help="answer in JSON on stdout")
-    common.add_argument("-v", "--verbose", action="store_true", help="show where errors come from")
     common.add_argument("--workers", type=int, help="tiles at a time (default: all cores)")
     common.add_argument(
         "--executor", choices=sorted(EXECUTORS), default="thread", help="what computes tiles"
@@ -82,7 +87,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=package_version())
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (add, _, about) in sorted({**WITH_ENGINE, **WITHOUT_ENGINE}.items()):
-        sub = commands.add_parser(name, help=about, description=about, parents=[common])
+        # A simulation has no tables, and the demo keeps its own.
+        parents = [talk if name in ("demo", "simulate") else common]
+        sub = commands.add_parser(name, help=about, description=about, parents=parents)
         if add is not None:
             add(sub)
     return parser
@@ -98,6 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         engine = load.load(args.engine).open_engine(
             args.warehouse,
             catalog=args.catalog,
+            create=args.command in MAKES_A_WAREHOUSE,
             workers=args.workers,
             executor=args.executor,
             functions=scalar_functions(),

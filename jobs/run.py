@@ -1,6 +1,7 @@
 """`run`: one tile method over a table of tiles into a table of results."""
 
 import argparse
+import os
 from dataclasses import asdict
 from typing import Any
 
@@ -18,12 +19,15 @@ from geoquarry.jobs.console import (
 from geoquarry.jobs.statement import Trigger
 from geoquarry.jobs.version import package_version
 from geoquarry.schemas.errors import UsageError
+from geoquarry.schemas.grid import grid
 from geoquarry.schemas.index import indices
 from geoquarry.schemas.job import Job
 from geoquarry.schemas.sensor import sensors
 from geoquarry.schemas.tables import facts, results_schema
 from geoquarry.udfs import methods
 
+BASE_BYTES = 100 * 2**20
+"""The interpreter with its libraries, before the first tile."""
 UDF = "geoquarry.udfs.methods:compute"
 
 
@@ -90,6 +94,31 @@ def job_of(engine: Engine, trigger: Trigger, **options: Any) -> Job:
     )
 
 
+def plan_of(engine: Engine, job: Job) -> dict[str, Any]:
+    """What a job will read and need; refuses one that cannot fit into this machine.
+
+    Raises
+    ------
+    UsageError
+        The tiles computed at a time need more memory than there is.
+    """
+    found = asdict(engine.explain(job))
+    about = facts(job.schema)
+    shape = grid(about["grid"]).shape
+    tile = methods.memory_bytes(
+        job.method, job.params, about["sensor"], shape, found["largest_tile_rows"]
+    )
+    need = BASE_BYTES + tile * min(engine.workers, max(found["tiles"], 1))
+    have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if need > have:
+        raise UsageError(
+            f"{engine.workers} tiles of {shape[0]} x {shape[1]} px at a time need about "
+            f"{need >> 20} MiB, this machine has {have >> 20} MiB. Use fewer --workers or a grid "
+            "of smaller tiles."
+        )
+    return {**found, "memory_mib": need >> 20}
+
+
 def finish(run: Run, target: str, *, as_json: bool) -> int:
     """Wait for a run with a progress bar, report it, and give the exit code."""
     report = _watch(run)
@@ -141,6 +170,7 @@ def main(args: argparse.Namespace, engine: Engine) -> int:
     job = job_of(engine, trigger, tiles=tiles, resume=args.resume, as_of=args.as_of)
     _tell_missing(engine, job)
     if args.explain:
-        answer(asdict(engine.explain(job)), as_json=args.json)
+        answer(plan_of(engine, job), as_json=args.json)
         return DONE
+    plan_of(engine, job)
     return finish(engine.run(job), args.target, as_json=args.json)

@@ -1,12 +1,11 @@
 """`sql`: any SQL; an INSERT with a tile method starts a job."""
 
 import argparse
-from dataclasses import asdict
 from typing import Any
 
 from geoquarry.engine.local import Engine
 from geoquarry.jobs.console import DONE, answer, table_text
-from geoquarry.jobs.run import finish, job_of
+from geoquarry.jobs.run import finish, job_of, plan_of
 from geoquarry.jobs.statement import read_statement
 from geoquarry.schemas.errors import UsageError
 from geoquarry.udfs import methods
@@ -35,8 +34,9 @@ def main(args: argparse.Namespace, engine: Engine) -> int:
         return DONE
     job = job_of(engine, trigger)
     if args.explain:
-        answer(asdict(engine.explain(job)), as_json=args.json)
+        answer(plan_of(engine, job), as_json=args.json)
         return DONE
+    plan_of(engine, job)
     return finish(engine.run(job), trigger.target, as_json=args.json)
 
 

@@ -119,7 +119,9 @@ def test_check_lists_what_is_damaged(ask, answer, tmp_path):
 
 
 def test_run(ask, answer):
-    assert answer("run", "mosaic", "aster", "new", "--explain") | {"nbytes": 0} == {
+    plan = answer("run", "mosaic", "aster", "new", "--explain")
+    assert plan.pop("memory_mib") > 100
+    assert plan | {"nbytes": 0} == {
         "tiles": 2, "rows": 6, "granules": 3, "skipped": 0, "nbytes": 0, "largest_tile_rows": 3,
     }  # fmt: skip
     assert "new" not in [row["table"] for row in answer("tables")]
@@ -478,3 +480,26 @@ def test_demo_from_simulation_to_pictures(ask, answer, tmp_path, monkeypatch):
     assert len(list((tmp_path / "here/maps").glob("*.tif"))) == 3
     assert answer("simulate", "there", "--size", 48, "--scenes", 1)["grid"] == "res-30_tilesize-48"
     assert (tmp_path / "there/scenes.json").is_file()
+
+
+def test_what_cannot_fit_is_refused_before_it_starts(ask, monkeypatch):
+    """A machine with 64 MiB, as seen from the job."""
+    sizes = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 2**14}
+    monkeypatch.setattr("geoquarry.jobs.run.os.sysconf", sizes.__getitem__)
+    code, _, err = ask("run", "mosaic", "aster", "never")
+    assert code == 2
+    assert "64 MiB" in err
+    assert "--workers" in err
+
+
+def test_looking_makes_no_warehouse(ask, tmp_path):
+    code, _, err = ask("tables", "--warehouse", tmp_path / "typo")
+    assert code == 2
+    assert "no warehouse" in err
+    assert not (tmp_path / "typo").exists()
+
+
+def test_a_refused_job_leaves_no_target(ask, answer):
+    assert ask("run", "mosaic", "aster", "nx", "--as-of", "7")[0] == 2
+    assert ask("run", "mosaic", "aster", "nx", "--where", "acquired < 'yesterday'")[0] == 2
+    assert "nx" not in [row["table"] for row in answer("tables")]
