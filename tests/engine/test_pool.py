@@ -1,34 +1,14 @@
 """Pools: a worker that dies is replaced, and its tile computed again."""
 
-import os
-from dataclasses import dataclass
-from pathlib import Path
-
 import pytest
+from deadly import Deadly
 
 from geoquarry.engine.plan import TileTask
 from geoquarry.engine.pool import in_processes
 from geoquarry.engine.run import Run, RunReport
-from geoquarry.engine.tile import Part
 from geoquarry.schemas.errors import GeoquarryError
 
 TASKS = [TileTask(x, 0, ()) for x in range(4)]
-
-
-@dataclass(frozen=True)
-class Deadly:
-    """Kills its process at tile 2, the first ``lives`` times."""
-
-    folder: str
-    lives: int
-
-    def __call__(self, task):
-        if task.tile_x == 2:
-            deaths = list(Path(self.folder).iterdir())
-            if len(deaths) < self.lives:
-                Path(self.folder, str(len(deaths))).touch()
-                os._exit(9)
-        return Part(task.tile_x, task.tile_y, "ok", "", None)
 
 
 def work_through(folder, lives):
