@@ -85,10 +85,11 @@ def commit(
         done = table.find_commit(commit_id)
         if done is not None:
             return done
-        change = replan(table)
-        if not change.add and not change.remove:
-            return table.snapshot_id
+        seen = table.snapshot_id
         try:
+            change = replan(table)
+            if not change.add and not change.remove:
+                return table.snapshot_id
             swap_files(
                 table.iceberg,
                 add=[iceberg_file(table, file) for file in change.add],
@@ -100,8 +101,14 @@ def commit(
             return table.find_commit(commit_id)
         except (CommitFailedException, ValidationException, OperationalError) as error:
             last = error
-            pause = min(FIRST_PAUSE_S * 2**attempt, LONGEST_PAUSE_S)
-            time.sleep(random.uniform(0.2, 1.0) * pause)
+        except FileNotFoundError as error:
+            # Others went on and a vacuum took the state we started from; without them it is damage.
+            table.refresh()
+            if table.snapshot_id == seen:
+                raise
+            last = error
+        pause = min(FIRST_PAUSE_S * 2**attempt, LONGEST_PAUSE_S)
+        time.sleep(random.uniform(0.2, 1.0) * pause)
     raise CommitConflict(
         f"Table {table.name!r}: other writers changed the same rows during {ATTEMPTS} attempts "
         f"({last}). Nothing of commit {commit_id} was stored; run it again when they are done."

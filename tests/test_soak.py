@@ -44,7 +44,7 @@ for round_ in range({rounds}):
 VACUUM = """
 for round_ in range({rounds}):
     for table in engine.tables():
-        engine.vacuum(table, older_than=timedelta(0), keep=2)
+        engine.vacuum(table, older_than=timedelta(seconds=5), keep=2)
 """
 
 

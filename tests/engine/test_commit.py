@@ -67,6 +67,34 @@ def test_commit_that_lands_but_is_reported_as_failed_is_not_done_twice(engine, m
     assert len(engine.history("aster")) == 1
 
 
+def test_a_state_that_a_vacuum_took_is_planned_again(engine, monkeypatch):
+    """Another writer went on and the files of the state we started from are gone."""
+    swap, tries = commit_module.swap_files, []
+
+    def too_old(*args, **named):
+        tries.append(1)
+        if len(tries) == 1:
+            monkeypatch.setattr(commit_module, "swap_files", swap)
+            other = open_engine(engine.warehouse.location)
+            other.append("aster", [toy.row("G2", 0, 0)])
+            monkeypatch.setattr(commit_module, "swap_files", too_old)
+            raise FileNotFoundError("m0.avro")
+        return swap(*args, **named)
+
+    monkeypatch.setattr(commit_module, "swap_files", too_old)
+    engine.append("aster", [toy.row("G1", 0, 0)])
+    assert [granule for granule, *_ in keys(engine)] == ["G1", "G2"]
+
+
+def test_a_missing_file_that_nobody_took_is_damage(engine, monkeypatch):
+    def missing(*args, **named):
+        raise FileNotFoundError("m0.avro")
+
+    monkeypatch.setattr(commit_module, "swap_files", missing)
+    with pytest.raises(FileNotFoundError):
+        engine.append("aster", [toy.row("G1", 0, 0)])
+
+
 def test_a_writer_that_never_wins_gives_up_and_stores_nothing(engine, monkeypatch):
     def always_late(*args, **named):
         raise CommitFailedException("somebody was quicker")
