@@ -20,6 +20,8 @@ TILE_M = 2 * math.pi * RADIUS_M / 36
 """Width of one tile of the MODIS sinusoidal grid: 36 tiles around the equator, 18 from the top."""
 TILE_PX = 1200
 FILL = -28672
+STEP, UNCERTAINTY_STEP = 0.001, 0.0001
+"""Of stored values; valid ranges and steps as in the catalogue (see `mcd19a2`)."""
 BEST, NOT_BEST = 0b001, 0b0001 << 8 | 0b101
 """AOD_QA: clear and best quality; beside a cloud and not best (MCD19 User Guide v6, QA bits)."""
 
@@ -34,16 +36,19 @@ class Overpass:
         UTC.
     satellite : str
         ``T`` Terra, ``A`` Aqua.
-    aod550 : float or None
-        Over the whole tile; None = nothing retrieved.
-    water_vapour_g_cm2 : float
-        Column above the surface.
+    aod550 : float, float64 of shape (1200, 1200), or None
+        Over the tile; NaN and None = nothing retrieved.
+    water_vapour_g_cm2 : float, or float64 of shape (1200, 1200)
+        Column above the surface; NaN = nothing retrieved.
+    uncertainty : float, or float64 of shape (1200, 1200)
+        Of ``aod550``.
     """
 
     time: datetime
     satellite: str
-    aod550: float | None
-    water_vapour_g_cm2: float = 0.0
+    aod550: float | NDArray[np.float64] | None
+    water_vapour_g_cm2: float | NDArray[np.float64] = 0.0
+    uncertainty: float | NDArray[np.float64] = 0.02
 
 
 def sinusoidal_tile(latitude_deg: float, longitude_deg: float) -> tuple[int, int]:
@@ -83,35 +88,46 @@ def write_mcd19a2(
 
     Notes
     -----
-    Stored values have steps of 0.001: give rounded numbers where a test must be exact.
+    Stored values have steps of 0.001 (uncertainty 0.0001): give rounded numbers where a test must
+    be exact.
     """
     first = overpasses[0].time
     size = (len(overpasses), TILE_PX, TILE_PX)
     # A repeated pattern: it compresses well and is as good as random at the scale of a scene.
     pattern = np.random.default_rng([seed, 19]).random((40, 40), np.float32) < 0.1
     doubtful = np.tile(pattern, (TILE_PX // 40, TILE_PX // 40))
-    layers = {name: np.full(size, FILL, np.int16) for name in ("aod", "blue", "water")}
+    names = ("aod", "blue", "uncertainty", "water")
+    layers = {name: np.full(size, FILL, np.int16) for name in names}
     quality = np.zeros(size, np.uint16)
     for place, overpass in enumerate(overpasses):
         if overpass.aod550 is None:
             continue
-        stored = round(overpass.aod550 * 1000)
-        layers["aod"][place] = np.where(doubtful, 2 * stored, stored)
+        depth = np.asarray(overpass.aod550) * np.where(doubtful, 2.0, 1.0)
+        layers["aod"][place] = _stored(depth, STEP)
         # Angstrom exponent 1.3, usual for continental aerosol.
-        layers["blue"][place] = np.rint(layers["aod"][place] * (0.55 / 0.47) ** 1.3)
-        layers["water"][place] = round(overpass.water_vapour_g_cm2 * 1000)
+        layers["blue"][place] = _stored(depth * (0.55 / 0.47) ** 1.3, STEP)
+        uncertainty = np.where(np.isnan(depth), np.nan, overpass.uncertainty)
+        layers["uncertainty"][place] = _stored(uncertainty, UNCERTAINTY_STEP)
+        layers["water"][place] = _stored(np.asarray(overpass.water_vapour_g_cm2), STEP)
         quality[place] = np.where(doubtful, NOT_BEST, BEST)
-    steps = {"scale_factor": 0.001, "add_offset": 0.0}
+    steps = {"scale_factor": STEP, "add_offset": 0.0}
     scaled = {"_FillValue": FILL, "valid_range": (-100, 5000), **steps}
+    finer = {"scale_factor": UNCERTAINTY_STEP, "add_offset": 0.0, "valid_range": (-100, 30000)}
     wet = {"_FillValue": FILL, "valid_range": (0, 30000), **steps, "unit": "cm"}
     dimensions = ("Orbits", "YDim", "XDim")
     fields = [
         Field("Optical_Depth_047", layers["blue"], dimensions, attributes=scaled),
         Field("Optical_Depth_055", layers["aod"], dimensions, attributes=scaled),
+        Field(
+            "AOD_Uncertainty",
+            layers["uncertainty"],
+            dimensions,
+            attributes={"_FillValue": FILL, **finer},
+        ),
         Field("AOD_QA", quality, dimensions, attributes={"_FillValue": 0}),
         Field("Column_WV", layers["water"], dimensions, attributes=wet),
     ]
-    left, top = (tile[0] - 18) * TILE_M, (9 - tile[1]) * TILE_M
+    _, _, left, _, _, top = tile_transform(tile)
     about = {
         "name": "grid1km",
         "columns": TILE_PX,
@@ -130,6 +146,17 @@ def write_mcd19a2(
     name = f"MCD19A2.A{first:%Y%j}.h{tile[0]:02d}v{tile[1]:02d}.061.{first:%Y}365000000.hdf"
     grid = Structure("grid1km", "GRID", ("Data Fields", "Grid Attributes"), fields)
     return write(folder / name, [grid], texts, compress=True)
+
+
+def tile_transform(tile: tuple[int, int]) -> Transform:
+    """Affine of a MODIS tile's 1 km pixels, in sinusoidal metres."""
+    left, top = (tile[0] - 18) * TILE_M, (9 - tile[1]) * TILE_M
+    return (TILE_M / TILE_PX, 0.0, left, 0.0, -TILE_M / TILE_PX, top)
+
+
+def _stored(values: NDArray[np.float64], step: float) -> NDArray[np.int16]:
+    known = np.isfinite(values)
+    return np.where(known, np.rint(np.where(known, values, 0.0) / step), FILL).astype(np.int16)
 
 
 def write_dem(

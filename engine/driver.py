@@ -45,6 +45,7 @@ def job_id(job: Job, source: Table, target: Table) -> str:
         job.method,
         job.params_json(),
         job.package_version,
+        job.revision,
         target.uuid,
     ]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]

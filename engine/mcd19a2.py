@@ -1,200 +1,255 @@
-"""Aerosol and water vapour over an area, from MCD19A2 (MAIAC) tiles."""
+"""Aerosol and water vapour around a granule, from MCD19A2 (MAIAC) tiles."""
 
-import math
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
+from geoquarry.engine.aerosol_field import (
+    REACH_KM,
+    AerosolField,
+    Floats,
+    Part,
+    Window,
+    filled,
+    window_around,
+    wrapped,
+)
 from geoquarry.engine.hdf4 import Hdf4
-from geoquarry.engine.raster import Bounds
-from geoquarry.engine.sinusoidal import RADIUS_M, grid_of, inside, scaled
+from geoquarry.engine.overpass import AOD, Overpass, overpasses_of, utc
+from geoquarry.engine.raster import NODATA_INT16, elevation_on
+from geoquarry.engine.sinusoidal import RADIUS_M, SINUSOIDAL, scaled
+from geoquarry.schemas.atmosphere import water_fractions
 from geoquarry.schemas.errors import InputError
-from geoquarry.schemas.granule import Aerosol
 
-AOD, AOD_QUALITY, WATER_VAPOUR = "Optical_Depth_055", "AOD_QA", "Column_WV"
-"""Datasets of MCD19A2, shape (orbit, y, x); water vapour [cm] = [g cm-2], above the surface."""
+AOD_UNCERTAINTY, AOD_QUALITY = "AOD_Uncertainty", "AOD_QA"
+WATER_VAPOUR = "Column_WV"
+"""Datasets of MCD19A2, shape (orbit, y, x). Stored steps 0.001, 0.0001 (of optical depth), and
+0.001 of the water vapour column [cm] = [g cm-2] above the surface, as the Earth Engine catalogue
+lists them for MODIS/006/MCD19A2_GRANULES; what the file's own attributes say is what counts."""
 QUALITY_SHIFT, QUALITY_MASK, BEST_QUALITY = 8, 0b1111, 0
 """AOD_QA bits 8-11, 0000 = best quality (MCD19 User Guide v6, table of QA bits)."""
-DEFAULT_AOD = 0.1
-"""Where nothing was retrieved: clean continental air; the answer is marked as a fallback."""
-WIDER_KM = 50.0
-ONE_OVERPASS = timedelta(minutes=30)
-"""Orbits of one satellite closer than this are one overpass seen in neighbouring tiles."""
+CLOUD_MASK, CLOUDY = 0b111, (0b010, 0b011)
+"""AOD_QA bits 0-2: 001 clear, 010 possibly cloudy (as other readers of the product have it),
+011 cloudy (not looked up). The product has water vapour "over land and clouds" (its catalogue
+page), and over clouds that cannot be the column above the ground."""
+UNCERTAINTY_LIMITS = (0.01, 0.5)
+"""A stated uncertainty beyond these counts as these, so that no pixel outweighs all others."""
+FINER = 4
+"""Elevation samples per pixel and axis."""
+BLOCK_PX = 64
+"""Pixels of the blocks in which elevations are averaged and kept for the next granule."""
 
 
-@dataclass
-class _Overpass:
-    """Layers seen at about one time: (file, layers) per tile; satellite "" = times not known."""
+def read_aerosol(
+    paths: str | Path | Sequence[str | Path],
+    *,
+    longitude_deg: ArrayLike,
+    latitude_deg: ArrayLike,
+    acquired: datetime,
+    dem: float | Sequence[Path],
+) -> AerosolField:
+    """Aerosol optical depth and water vapour around a granule from MCD19A2.
 
-    time: datetime
-    satellite: str
-    parts: list[tuple[Path, list[int]]] = field(default_factory=list)
+    The Terra overpass nearest in time comes first: its retrievals of best quality, smoothed, with
+    gaps filled from up to 50 km away. Places it does not reach are taken from the other overpasses,
+    Terra before Aqua, nearest first. Slightly negative retrievals count as 0. Files without orbit
+    times give the mean of all their orbits (the day of the name stands for their time), files
+    without AOD_QA all their retrievals; ``source`` says so.
 
-    @property
-    def label(self) -> str:
-        if not self.satellite:
-            return f"all orbits of {self.time:%Y-%m-%d} (no Orbit_time_stamp)"
-        name = {"T": "Terra", "A": "Aqua"}.get(self.satellite, self.satellite)
-        return f"{name} {self.time:%Y-%m-%dT%H:%MZ}"
-
-
-def read_aod(
-    paths: str | Path | Sequence[str | Path], *, bounds_lonlat: Bounds, acquired: datetime
-) -> Aerosol:
-    """Aerosol optical depth and water vapour of an area from MCD19A2.
-
-    The Terra overpass nearest in time is asked first: mean over the area of the pixels with a
-    retrieval of best quality; if there are none, over 50 km around the area's centre; then the
-    other overpasses, Terra before Aqua, nearest first; at last 0.1, marked as a fallback. Slightly
-    negative retrievals count as 0. Files without orbit times give the mean of all their orbits
-    (the day of the name stands for their time), files without AOD_QA all their retrievals;
-    ``source`` says so.
+    Water vapour is the column above each pixel's surface. It is brought to sea level with the
+    pixel's own mean elevation before anything is averaged: relief shall not pass for weather.
 
     Parameters
     ----------
     paths : path or sequence of paths
-        Tiles of the sinusoidal grid; several when the area straddles them.
-    bounds_lonlat : tuple of float
-        West, south, east, north [degrees]; half a pixel is added on each side, so that even a
-        point holds a pixel centre.
+        Tiles of the sinusoidal grid; several when the granule straddles them.
+    longitude_deg, latitude_deg : float
+        All places that will be asked for. The same places give the same field.
     acquired : datetime
         Time of the scene, UTC.
+    dem : float or sequence of Path
+        Elevation [m], or DEM tiles. Water vapour over pixels without elevation is not used.
 
     Returns
     -------
-    aerosol : Aerosol
+    field : AerosolField
 
     Raises
     ------
     InputError
-        A file is not HDF4, truncated, or has no ``Optical_Depth_055``.
+        A file is not HDF4, truncated, has no ``Optical_Depth_055``, or lies on another lattice
+        than the first.
     """
     files = [Path(paths)] if isinstance(paths, str | Path) else [Path(p) for p in paths]
     if not files:
         raise InputError("No MCD19A2 file given. Pass files, or an optical depth as a number.")
-    west, south, east, north = bounds_lonlat
-    centre = ((west + east + (360.0 if east < west else 0.0)) / 2, (south + north) / 2)
-    areas = [(bounds_lonlat, ""), (_around(centre, WIDER_KM), f", {WIDER_KM:g} km around")]
-    for overpass in _in_order(files, acquired):
-        for bounds, wording in areas:
-            found = [_values(path, layers, bounds) for path, layers in overpass.parts]
-            optical = np.concatenate([aod for aod, _, _ in found])
-            if not optical.size:
-                continue
-            vapour = np.concatenate([wv for _, wv, _ in found])
-            days = abs(overpass.time - _utc(acquired)).days
-            wording += f", {days} days from the scene" if days else ""
-            quality = "best quality" if all(q for _, _, q in found) else "no AOD_QA"
-            return Aerosol(
-                aod550=float(optical.mean(dtype=np.float64)),
-                water_vapour_g_cm2=float(vapour.mean(dtype=np.float64)) if vapour.size else None,
-                source=f"{_names(overpass)}: {overpass.label}, {quality}{wording}",
-                fallback=False,
-            )
-    names = ", ".join(path.name for path in files)
-    return Aerosol(
-        aod550=DEFAULT_AOD,
-        water_vapour_g_cm2=None,
-        source=f"default {DEFAULT_AOD:g}: no retrieval within {WIDER_KM:g} km in {names}",
-        fallback=True,
+    overpasses = overpasses_of(files, acquired)
+    tile = overpasses[0].parts[0][0]
+    pixel_m, origin_m = tile.transform[0], (tile.transform[2], tile.transform[5])
+    longitude, latitude = np.broadcast_arrays(wrapped(longitude_deg), np.asarray(latitude_deg))
+    sound = np.isfinite(longitude) & np.isfinite(latitude)
+    longitude, latitude = longitude[sound], latitude[sound].astype(np.float64)
+    halves = [np.ones(longitude.shape, np.bool_)]
+    if np.ptp(longitude) > 180:  # across 180 degrees, where the map is torn
+        halves = [longitude < 0, longitude >= 0]
+    parts, used, wet = [], [], False
+    for half in halves:
+        window = window_around(longitude[half], latitude[half], pixel_m, origin_m)
+        part, served = _gathered(
+            overpasses, window, window.places(longitude[half], latitude[half]), dem
+        )
+        parts.append(part)
+        used += [o for o in served if o not in used]
+        wet |= bool(np.isfinite(part.water_sea_level_g_cm2).any())
+    return AerosolField(parts, _source(files, used, acquired, wet=wet))
+
+
+def _source(files: list[Path], used: list[Overpass], acquired: datetime, *, wet: bool) -> str:
+    if not used:
+        names = ", ".join(path.name for path in files)
+        return f"no retrieval within {REACH_KM:g} km in {names}"
+    texts = []
+    for overpass in used:
+        names = ", ".join(tile.path.name for tile, _ in overpass.parts)
+        graded = all(AOD_QUALITY in tile.names for tile, _ in overpass.parts)
+        days = abs(overpass.time - utc(acquired)).days
+        wording = f", {days} days from the scene" if days else ""
+        quality = "best quality" if graded else "no AOD_QA"
+        texts.append(f"{names}: {overpass.label}, {quality}{wording}")
+    return "; beyond its reach ".join(texts) + ("; water vapour of the same" if wet else "")
+
+
+def _gathered(
+    overpasses: list[Overpass],
+    window: Window,
+    places: tuple[Floats, Floats],
+    dem: float | Sequence[Path],
+) -> tuple[Part, list[Overpass]]:
+    """Fields on a window from as many overpasses as its places need, and which they were."""
+    asked = np.zeros(window.shape, np.bool_)
+    for down in (0, 1):
+        for right in (0, 1):
+            asked[
+                np.floor(places[0]).astype(int) + down, np.floor(places[1]).astype(int) + right
+            ] = True
+    aod, uncertainty, water = (np.full(window.shape, np.nan) for _ in range(3))
+    fraction: Floats | None = None
+    used = []
+    for overpass in overpasses:
+        dry = np.isnan(water)
+        lacks = np.isnan(aod)
+        if not (asked & (lacks | dry)).any():
+            break
+        depth, stated, column = _mosaic(overpass, window)
+        if (asked & lacks).any() and np.isfinite(depth).any():
+            weights = np.clip(np.nan_to_num(stated, nan=np.inf), *UNCERTAINTY_LIMITS) ** -2.0
+            if not np.isfinite(stated).any():
+                weights = np.ones(window.shape)
+            aod = np.where(lacks, filled(depth, window, weights), aod)
+            spread = filled(np.where(np.isfinite(depth), stated, np.nan), window)
+            uncertainty = np.where(lacks, spread, uncertainty)
+            if (asked & lacks & np.isfinite(aod)).any():
+                used.append(overpass)
+        if (asked & dry).any() and np.isfinite(column).any():
+            if fraction is None:
+                fraction = _water_above(dem, window)
+            water = np.where(dry, filled(column / fraction, window), water)
+    return Part(window, aod, uncertainty, water), used
+
+
+def _mosaic(overpass: Overpass, window: Window) -> tuple[Floats, Floats, Floats]:
+    """Means over an overpass's layers: optical depth, its uncertainty, water above the surface."""
+    total = np.zeros((3, *window.shape))
+    count = np.zeros((3, *window.shape))
+    for tile, layers in overpass.parts:
+        row = round((tile.transform[5] - window.top_m) / -window.pixel_m)
+        column = round((tile.transform[2] - window.left_m) / window.pixel_m)
+        top, left = max(row, 0), max(column, 0)
+        bottom = min(row + tile.rows, window.shape[0])
+        right = min(column + tile.columns, window.shape[1])
+        if top >= bottom or left >= right:
+            continue
+        piece = (slice(top - row, bottom - row), slice(left - column, right - column))
+        with Hdf4(tile.path) as file:
+            for layer in layers:
+                values = np.stack(_layer(file, tile.names, (slice(layer, layer + 1), *piece)))
+                known = np.isfinite(values)
+                total[:, top:bottom, left:right] += np.where(known, values, 0.0)
+                count[:, top:bottom, left:right] += known
+    mean = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return mean[0], mean[1], mean[2]
+
+
+def _layer(file: Hdf4, names: frozenset[str], at: tuple[slice, ...]) -> tuple[Floats, ...]:
+    depth = scaled(file, AOD, at)[0]
+    nothing = np.full(depth.shape, np.nan)
+    stated = scaled(file, AOD_UNCERTAINTY, at)[0] if AOD_UNCERTAINTY in names else nothing
+    column = scaled(file, WATER_VAPOUR, at)[0] if WATER_VAPOUR in names else nothing
+    good, clear = np.isfinite(depth), column > 0
+    if AOD_QUALITY in names:
+        quality = file.read(AOD_QUALITY, at)[0]
+        good &= ((quality >> QUALITY_SHIFT) & QUALITY_MASK) == BEST_QUALITY
+        clear &= ~np.isin(quality & CLOUD_MASK, CLOUDY)
+    return (
+        np.where(good, np.maximum(depth, 0.0), np.nan),
+        np.where(good & (stated > 0), stated, np.nan),
+        np.where(clear, column, np.nan),
     )
 
 
-def _in_order(files: list[Path], acquired: datetime) -> list[_Overpass]:
-    """Overpasses over all files, best first."""
-    overpasses: list[_Overpass] = []
-    for path in files:
-        with Hdf4(path) as file:
-            attributes, shapes = file.attributes(), file.shapes()
-        if AOD not in shapes or len(shapes[AOD]) != 3:
-            raise InputError(f"{path}: no dataset {AOD} (orbit, y, x). Is it MCD19A2?")
-        count = shapes[AOD][0]
-        stamps = str(attributes.get("Orbit_time_stamp", "")).replace("\0", " ").split()
-        # The attribute may be padded with blanks; fewer times than layers are of no use.
-        times = [found for stamp in stamps[:count] if (found := _stamp(stamp))]
-        if len(times) == count:
-            for layer, (time, satellite) in enumerate(times):
-                _join(overpasses, path, time, satellite, [layer])
-        else:
-            _join(overpasses, path, _day(path, acquired), "", list(range(count)))
-    return sorted(overpasses, key=lambda o: (o.satellite != "T", abs(o.time - _utc(acquired))))
+def _water_above(dem: float | Sequence[Path], window: Window) -> Floats:
+    """Share of the water vapour above each pixel's mean elevation; NaN where that is not known."""
+    sources = dem if isinstance(dem, int | float) else tuple(str(path) for path in dem)
+    # Blocks are counted from a fixed corner: other granules nearby need the same ones.
+    first_row = round(-window.top_m / window.pixel_m)
+    first_column = round(window.left_m / window.pixel_m)
+    lag = (
+        round(window.left_m - first_column * window.pixel_m, 3),
+        round(window.top_m + first_row * window.pixel_m, 3),
+    )
+    height = np.empty(window.shape)
+    for block_row in _blocks(first_row, window.shape[0]):
+        for block_column in _blocks(first_column, window.shape[1]):
+            block = _elevation(sources, block_row, block_column, window.pixel_m, lag)
+            r, c = block_row * BLOCK_PX - first_row, block_column * BLOCK_PX - first_column
+            to = np.s_[
+                max(r, 0) : min(r + BLOCK_PX, window.shape[0]),
+                max(c, 0) : min(c + BLOCK_PX, window.shape[1]),
+            ]
+            height[to] = block[to[0].start - r : to[0].stop - r, to[1].start - c : to[1].stop - c]
+    known = np.isfinite(height)
+    return np.where(known, water_fractions(np.where(known, height, 0.0)), np.nan)
 
 
-def _join(
-    overpasses: list[_Overpass],
-    path: Path,
-    time: datetime,
-    satellite: str,
-    layers: list[int],
-) -> None:
-    for known in overpasses:
-        near = known.satellite == satellite and abs(known.time - time) < ONE_OVERPASS
-        if near and all(part[0] != path for part in known.parts):
-            known.parts.append((path, layers))
-            return
-    overpasses.append(_Overpass(time, satellite, [(path, layers)]))
+def _blocks(first: int, count: int) -> Iterable[int]:
+    return range(first // BLOCK_PX, (first + count - 1) // BLOCK_PX + 1)
 
 
-def _stamp(text: str) -> tuple[datetime, str] | None:
-    """``20061690530T`` = year, day of year, hour, minute, satellite."""
-    found = re.fullmatch(r"(\d{11})([A-Z])", text)
-    try:
-        time = datetime.strptime(found[1], "%Y%j%H%M").replace(tzinfo=UTC) if found else None
-    except ValueError:
-        return None
-    return (time, found[2]) if found and time else None
-
-
-def _day(path: Path, acquired: datetime) -> datetime:
-    """Noon of the day in a product's name (``.A2006169.``), else the scene's own time."""
-    found = re.search(r"\.A(\d{7})\.", path.name)
-    stamp = _stamp(f"{found[1]}1200T") if found else None
-    return stamp[0] if stamp else _utc(acquired)
-
-
-def _utc(time: datetime) -> datetime:
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-
-
-def _names(overpass: _Overpass) -> str:
-    return ", ".join(path.name for path, _ in overpass.parts)
-
-
-def _values(
-    path: Path, layers: list[int], bounds: Bounds
-) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
-    """Optical depths and water vapour of the area's pixels; True when quality was asked for."""
-    none = np.empty(0)
-    with Hdf4(path) as file:
-        transform, rows, columns = grid_of(file.attributes(), AOD, str(path))
-        names = file.shapes()
-        place = inside(transform, rows, columns, bounds)
-        graded = AOD_QUALITY in names
-        if place is None:
-            return none, none, True
-        window, chosen = place
-        optical, vapour = [], []
-        for layer in layers:
-            at = (slice(layer, layer + 1), *window)
-            depth = scaled(file, AOD, at)[0]
-            good = chosen & np.isfinite(depth)
-            if graded:
-                quality = file.read(AOD_QUALITY, at)[0]
-                good &= ((quality >> QUALITY_SHIFT) & QUALITY_MASK) == BEST_QUALITY
-            optical.append(np.maximum(depth[good], 0.0))
-            if WATER_VAPOUR in names:
-                column = scaled(file, WATER_VAPOUR, at)[0]
-                vapour.append(column[chosen & np.isfinite(column)])
-    return np.concatenate([none, *optical]), np.concatenate([none, *vapour]), graded
-
-
-def _around(centre: tuple[float, float], radius_km: float) -> Bounds:
-    """Box of that half width around a point (longitude, latitude)."""
-    lat = math.degrees(radius_km * 1000 / RADIUS_M)
-    lon = lat / max(math.cos(math.radians(centre[1])), 0.05)
-    return centre[0] - lon, centre[1] - lat, centre[0] + lon, centre[1] + lat
+@lru_cache(maxsize=512)
+def _elevation(
+    dem: float | tuple[str, ...],
+    block_row: int,
+    block_column: int,
+    pixel_m: float,
+    lag: tuple[float, float],
+) -> Floats:
+    """Mean elevation of one block's pixels; NaN where there is none."""
+    size_m = BLOCK_PX * pixel_m
+    corner = (lag[0] + block_column * size_m, lag[1] - block_row * size_m)
+    half_m = np.pi * RADIUS_M * np.cos((corner[1] - np.array([0, size_m])) / RADIUS_M)
+    if max(abs(corner[0]), abs(corner[0] + size_m)) > half_m.min():
+        # Beyond the map's edge at 180 degrees nothing can be projected.
+        return np.full((BLOCK_PX, BLOCK_PX), np.nan)
+    # Sampled finely and averaged here: oblique pixels are no matter for the warper's own kernels.
+    step = pixel_m / FINER
+    transform = (step, 0.0, corner[0], 0.0, -step, corner[1])
+    fine = elevation_on(dem, SINUSOIDAL, transform, (BLOCK_PX * FINER, BLOCK_PX * FINER))
+    cells = fine.reshape(BLOCK_PX, FINER, BLOCK_PX, FINER).astype(np.float64)
+    known = cells != NODATA_INT16
+    count = known.sum(axis=(1, 3))
+    mean = np.where(known, cells, 0.0).sum(axis=(1, 3)) / np.maximum(count, 1)
+    return np.where(count > 0, mean, np.nan)

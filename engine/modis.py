@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoquarry.engine.hdf4 import MAGIC, Hdf4
-from geoquarry.engine.mcd19a2 import read_aod
+from geoquarry.engine.mcd19a2 import read_aerosol
 from geoquarry.engine.raster import (
     NODATA_INT16,
     Bounds,
@@ -24,7 +24,7 @@ from geoquarry.engine.sinusoidal import SINUSOIDAL, grid_of, scaled
 from geoquarry.schemas.errors import InputError
 from geoquarry.schemas.granule import Raster, Transform
 
-__all__ = ["SINUSOIDAL", "read_aod", "read_reference", "reference_on"]
+__all__ = ["SINUSOIDAL", "read_aerosol", "read_reference", "reference_on"]
 
 REFLECTANCE_RANGE = (-100, 16000)
 """Valid stored values of MOD09 (its valid_range attribute), scale 1e-4."""

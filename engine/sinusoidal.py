@@ -5,11 +5,10 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from geoquarry.engine import odl
 from geoquarry.engine.hdf4 import Hdf4
-from geoquarry.engine.raster import Bounds
 from geoquarry.schemas.errors import InputError
 from geoquarry.schemas.granule import Transform
 
@@ -76,41 +75,13 @@ def scaled(file: Hdf4, name: str, window: tuple[slice, ...] = ()) -> NDArray[np.
     return np.where(valid, (stored - offset) * scale, np.nan)
 
 
-def inside(
-    transform: Transform, rows: int, columns: int, bounds: Bounds
-) -> tuple[tuple[slice, slice], NDArray[np.bool_]] | None:
-    """Pixels of a sinusoidal grid whose centres lie in a box, half a pixel added on each side.
+def to_sinusoidal(
+    longitude_deg: ArrayLike, latitude_deg: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Coordinates on the MODIS sinusoidal grid [m], the geodetic latitude taken as the sphere's.
 
-    Parameters
-    ----------
-    transform : Transform
-    rows, columns : int
-    bounds : tuple of float
-        West, south, east, north [degrees]; west > east where the box crosses 180 degrees.
-
-    Returns
-    -------
-    (window, chosen) or None
-        Row and column slices, and a bool array of that size; None when the box lies elsewhere.
+    Longitudes from -180 to 180; float64, of the arguments' shape.
     """
-    width, _, left, _, height, top = transform
-    west, south, east, north = bounds
-    if east < west:  # a box across 180 degrees, as PROJ writes it
-        east += 360.0
-    pad = math.degrees(width / 2 / RADIUS_M)
-    latitude = np.degrees((top + (np.arange(rows) + 0.5) * height) / RADIUS_M)
-    at = np.flatnonzero((latitude >= south - pad) & (latitude <= north + pad))
-    if not at.size:
-        return None
-    shrink = np.cos(np.radians(latitude[at]))[:, None]
-    x = left + (np.arange(columns) + 0.5) * width
-    longitude = np.degrees(x[None, :] / RADIUS_M) / shrink
-    # Measured from the middle of the box: the seam at 180 degrees drops out.
-    middle, half = (west + east) / 2, (east - west) / 2
-    away = np.abs((longitude - middle + 180.0) % 360.0 - 180.0)
-    chosen = away <= half + pad / shrink
-    across = np.flatnonzero(chosen.any(axis=0))
-    if not across.size:
-        return None
-    window = (slice(int(at[0]), int(at[-1]) + 1), slice(int(across[0]), int(across[-1]) + 1))
-    return window, chosen[:, window[1]]
+    latitude = np.radians(np.asarray(latitude_deg, np.float64))
+    longitude = np.radians(np.asarray(longitude_deg, np.float64))
+    return RADIUS_M * longitude * np.cos(latitude), RADIUS_M * latitude

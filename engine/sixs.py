@@ -24,17 +24,11 @@ from geoquarry.schemas.atmosphere import (
     water_fraction,
 )
 from geoquarry.schemas.errors import InputError
+from geoquarry.schemas.lut_grid import BRIGHT, coupled
 from geoquarry.schemas.sensor import Sensor
 
 __all__ = ["AEROSOL_MODELS", "Cache", "Correction", "Optics", "available", "correction"]
-__all__ += ["execute", "forward", "version"]
-
-COUPLED_BELOW_UM = 0.6
-"""Bands centred below this run once more, over a bright surface: ozone and molecules both change
-so much within a green band that the mean of the product of their transmittances is 0.04-0.16 %
-off the product of the means (0.0008 in reflectance at 0.5, sun at 62 degrees, AOD 0.6)."""
-
-BRIGHT = 0.3
+__all__ += ["execute", "forward", "run", "version"]
 
 MONTH, DAY, DISTANCE_AU = 4, 4, 1 - 0.01673 * np.cos(np.deg2rad(0.9856 * 90))
 """One date for all runs, with 6S's own distance (routine VARSOL, day 94): only the irradiance
@@ -241,9 +235,7 @@ def _read(found: Mapping[str, str]) -> dict[str, Optics]:
 
 
 def _grounds(state: State) -> tuple[float, ...]:
-    wavelength_um, response = state.sensor.response(state.band)
-    centre = float(np.sum(wavelength_um * response) / np.sum(response))
-    return (0.0, BRIGHT) if centre < COUPLED_BELOW_UM else (0.0,)
+    return (0.0, BRIGHT) if coupled(state.sensor, state.band) else (0.0,)
 
 
 def _run_all(tasks: Sequence[tuple[State, float]], workers: int) -> list[Any]:
@@ -252,10 +244,28 @@ def _run_all(tasks: Sequence[tuple[State, float]], workers: int) -> list[Any]:
     # Threads: the work is done in the child processes. Short wavelengths take longest and come
     # first, which fills the workers best.
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        return list(pool.map(lambda task: _run(*task), tasks))
+        return list(pool.map(lambda task: run(*task), tasks))
 
 
-def _run(state: State, ground: float) -> Any:
+def run(state: State, ground: float) -> Any:
+    """One run of 6S over a uniform Lambertian ground.
+
+    Parameters
+    ----------
+    state : State
+    ground : float
+        Reflectance, unitless.
+
+    Returns
+    -------
+    outputs : Py6S.Outputs
+        As Py6S parses them.
+
+    Raises
+    ------
+    InputError
+        6S failed or gave no number.
+    """
     py6s, _ = packages()
     wavelength_um, response = state.sensor.response(state.band)
     model = py6s.SixS(path="")

@@ -11,12 +11,10 @@ from importlib.util import find_spec
 import numpy as np
 
 from geoquarry.schemas.errors import InputError
+from geoquarry.schemas.lut_grid import lowest_aod
 from geoquarry.schemas.sensor import Sensor
 
 AEROSOL_MODELS = ("NoAerosols", "Continental", "Maritime", "Urban", "Desert", "BiomassBurning")
-
-LOWEST_AOD = 0.001
-"""6S takes another path at 0, with a jump of 0.2 % in reflectance."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ def states_of(
                 round(float(sun_zenith_deg), 3),
                 view,
                 round(float(apart), 1),
-                max(round(float(aod550), 4), LOWEST_AOD),
+                max(round(float(aod550), 4), lowest_aod(sensor, band)),
                 max(round(float(elevation_m)), 0),
                 round(float(water_vapour_g_cm2), 4),
                 round(float(ozone_cm_atm), 4),

@@ -175,6 +175,7 @@ def digest_of_task(job: Job, task: TileTask) -> str:
         method=job.method,
         params=job.params,
         package_version=job.package_version,
+        revision=job.revision,
     )
 
 

@@ -16,6 +16,8 @@ from geoquarry.jobs import (
     export,
     housekeeping,
     ingest,
+    lut_build,
+    lut_check,
     run,
     simulate,
     sql,
@@ -35,6 +37,8 @@ WITH_ENGINE = {
     "sql": (sql.add_arguments, sql.main, "any SQL; an INSERT with a tile method starts a job"),
     "download": (download.add_arguments, download.main, "rows to CSV or Parquet"),
     "export": (export.add_arguments, export.main, "rows to GeoTIFF or COG"),
+    "lut build": (lut_build.add_arguments, lut_build.main, "make a lookup table with 6S"),
+    "lut check": (lut_check.add_arguments, lut_check.main, "compare the lookup table with 6S"),
     "tables": (None, housekeeping.tables, "list the tables"),
     "describe": (housekeeping.add_table_argument, housekeeping.describe, "columns of a table"),
     "history": (housekeeping.add_table_argument, housekeeping.history, "snapshots of a table"),
@@ -51,7 +55,9 @@ WITHOUT_ENGINE = {
 }
 
 
-MAKES_A_WAREHOUSE = ("ingest", "upload")
+GROUPS = {"lut": "the lookup table of the atmosphere"}
+"""First words of commands of two words."""
+MAKES_A_WAREHOUSE = ("ingest", "lut build", "lut check", "upload")
 """All other commands need one that is there."""
 
 
@@ -86,10 +92,17 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=package_version())
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    groups = {}
     for name, (add, _, about) in sorted({**WITH_ENGINE, **WITHOUT_ENGINE}.items()):
         # A simulation has no tables, and the demo keeps its own.
         parents = [talk if name in ("demo", "simulate") else common]
-        sub = commands.add_parser(name, help=about, description=about, parents=parents)
+        first, _, second = name.partition(" ")
+        if second and first not in groups:
+            group = commands.add_parser(first, help=GROUPS[first], description=GROUPS[first])
+            groups[first] = group.add_subparsers(required=True, metavar="WHAT")
+        place = groups[first] if second else commands
+        sub = place.add_parser(second or first, help=about, description=about, parents=parents)
+        sub.set_defaults(command=name)
         if add is not None:
             add(sub)
     return parser

@@ -1,6 +1,6 @@
-"""What the atmosphere and the ground are like over one tile: aerosol, water, ozone, elevation."""
+"""What the air and the ground are like: aerosol, water, ozone, elevation, reference of one tile."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,15 +8,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoquarry.engine.modis import read_aod, reference_on
+from geoquarry.engine.aerosol_field import REACH_KM, AerosolField
+from geoquarry.engine.modis import read_aerosol, reference_on
 from geoquarry.engine.raster import elevation_on, project_points
 from geoquarry.schemas import blob, flags
-from geoquarry.schemas.atmosphere import ozone_above, standard_columns, water_above
+from geoquarry.schemas.atmosphere import ozone_above, standard_water, water_fraction
 from geoquarry.schemas.errors import InputError, UsageError
-from geoquarry.schemas.granule import Aerosol, Granule
+from geoquarry.schemas.granule import Granule
 from geoquarry.schemas.grid import Grid
-from geoquarry.schemas.tables import NODATA_INT16
+from geoquarry.schemas.ozone import SOURCE as OZONE_SOURCE
+from geoquarry.schemas.ozone import ozone_column
+from geoquarry.schemas.tables import LATTICE, NODATA_INT16
 
+DEFAULT_AOD = 0.1
+"""Where nothing was retrieved: clean continental air; such pixels are flagged."""
+WATER_FALLBACK = "water vapour of the standard atmosphere for latitude and season"
 REFERENCE_STEP = 4
 """Tile pixels per reference pixel: 120 m on a 30 m grid, finer than the 500 m of the data."""
 
@@ -68,49 +74,80 @@ def number_or_files(values: Sequence[str], what: str, limits: tuple[float, float
     return paths
 
 
+def air_over(
+    granule: Granule, tiles: Iterable[tuple[int, int]], grid: Grid, ancillary: Ancillary
+) -> AerosolField | None:
+    """Fields of aerosol and water vapour that all tiles of a granule share; None for one number.
+
+    Parameters
+    ----------
+    granule : Granule
+    tiles : iterable of (tile_x, tile_y)
+        All tiles the granule may touch, also those that are not wanted: they decide how far the
+        fields reach.
+    grid : Grid
+    ancillary : Ancillary
+    """
+    if isinstance(ancillary.aod, float):
+        return None
+    points = [lattice_points(grid, *tile) for tile in tiles]
+    return read_aerosol(
+        ancillary.aod,
+        longitude_deg=np.stack([longitude for longitude, _ in points]),
+        latitude_deg=np.stack([latitude for _, latitude in points]),
+        acquired=granule.acquired,
+        dem=ancillary.dem,
+    )
+
+
+def lattice_points(
+    grid: Grid, tile_x: int, tile_y: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Longitudes and latitudes of a tile's lattice, shape (17, 17), from its north-west corner.
+
+    Counted from the grid's corner, so that tiles agree to the last bit on the points they share.
+    """
+    step = grid.resolution_m * grid.tile_size / (LATTICE - 1)
+    x = -grid.half_width_m + (tile_x * (LATTICE - 1) + np.arange(LATTICE)) * step
+    y = grid.half_width_m - (tile_y * (LATTICE - 1) + np.arange(LATTICE)) * step
+    return project_points(x[None, :], y[:, None], grid.crs, "EPSG:4326")
+
+
 def add_ancillary(
-    row: dict[str, Any], granule: Granule, grid: Grid, ancillary: Ancillary
+    row: dict[str, Any],
+    granule: Granule,
+    grid: Grid,
+    ancillary: Ancillary,
+    field: AerosolField | None,
+    *,
+    aerosol_model: str = "Continental",
 ) -> dict[str, Any]:
     """Fill the atmospheric state, the elevation and the reference of one row.
 
-    Water vapour and ozone are the columns above the surface.
+    Parameters
+    ----------
+    row : dict
+        As `cut.cut` makes it; changed in place and returned.
+    granule : Granule
+    grid : Grid
+    ancillary : Ancillary
+    field : AerosolField or None
+        Of `air_over` for the same granule.
+    aerosol_model : str
     """
     transform = grid.transform(row["tile_x"], row["tile_y"])
     elevation = elevation_on(ancillary.dem, grid.crs, transform, grid.shape)
     row["elevation"] = blob.encode(elevation)
     row["elevation_m"] = _mean_where_observed(elevation, row)
-    corners = _window_corners(row, transform)
-    longitude_deg, latitude_deg = project_points(*corners, grid.crs, "EPSG:4326")
-    if isinstance(ancillary.aod, float):
-        aerosol = Aerosol(ancillary.aod, None, "aerosol given by hand", fallback=False)
-    else:
-        aerosol = read_aod(
-            ancillary.aod,
-            bounds_lonlat=(
-                float(longitude_deg.min()),
-                float(latitude_deg.min()),
-                float(longitude_deg.max()),
-                float(latitude_deg.max()),
-            ),
-            acquired=granule.acquired,
-        )
-    water_sea_level, ozone_sea_level = standard_columns(
-        float(latitude_deg.mean()), granule.acquired.month
+    longitude, latitude = lattice_points(grid, row["tile_x"], row["tile_y"])
+    weights = _shares(row, grid)
+    row.update(_aerosol_and_water(row, granule, ancillary, field, (longitude, latitude), weights))
+    middle_deg = float((latitude * weights).sum())
+    row["ozone_cm_atm"] = ozone_above(
+        ozone_column(middle_deg, granule.acquired), row["elevation_m"]
     )
-    water, source = aerosol.water_vapour_g_cm2, f"{aerosol.source}; water vapour of the same file"
-    if water is None:
-        water = water_above(water_sea_level, row["elevation_m"])
-        source = f"{aerosol.source}; water vapour and ozone of the 6S standard atmosphere"
-    if aerosol.fallback:  # nothing was measured: the map shall say so, pixel by pixel
-        bits = blob.decode(row["flags"]) | np.uint16(flags.ATMOSPHERE_CLAMPED)
-        row["flags"] = blob.encode(bits)
-    row.update(
-        aod550=aerosol.aod550,
-        water_vapour_g_cm2=water,
-        ozone_cm_atm=ozone_above(ozone_sea_level, row["elevation_m"]),
-        aerosol_model="Continental",
-        atmosphere_source=source,
-    )
+    row["aerosol_model"] = aerosol_model
+    row["atmosphere_source"] += f"; ozone: {OZONE_SOURCE}"
     if ancillary.reference is not None:
         step = min(REFERENCE_STEP, grid.tile_size)
         size = -(-grid.tile_size // step)
@@ -122,6 +159,73 @@ def add_ancillary(
             for place, layer in enumerate(layers, start=1):
                 row[f"ref_{place}"] = blob.encode(layer)
     return row
+
+
+def _aerosol_and_water(
+    row: dict[str, Any],
+    granule: Granule,
+    ancillary: Ancillary,
+    field: AerosolField | None,
+    points: tuple[NDArray[np.float64], NDArray[np.float64]],
+    weights: NDArray[np.float64],
+) -> dict[str, Any]:
+    """Columns of aerosol and water vapour, their source, and flags where there is none."""
+    above = water_fraction(row["elevation_m"])
+    climate = standard_water(points[1], granule.acquired)  # sea level, at every point
+    if field is None:
+        return {
+            "aod550": ancillary.aod,
+            "water_vapour_g_cm2": float((climate * weights).sum()) * above,
+            # A field here too: with one number per tile maps would step from tile to tile.
+            "water_vapour_field": (climate * above).ravel().astype(np.float32).tolist(),
+            "atmosphere_source": f"aerosol given by hand; {WATER_FALLBACK}",
+        }
+    aod, uncertainty, water = field.at(*points)
+    source = field.source
+    missing, dry = np.isnan(aod), np.isnan(water)
+    found: dict[str, Any] = {}
+    if missing.any():
+        where = "the tile" if missing.all() else "a part of the tile"
+        source += f"; default {DEFAULT_AOD:g} in {where}, no retrieval within {REACH_KM:g} km"
+        found["flags"] = _flagged(row, grid_size=blob.header(row["elevation"]).width, cells=missing)
+    if dry.any():
+        source += f"; {WATER_FALLBACK}" + (" in a part of the tile" if not dry.all() else "")
+    aod = np.where(missing, DEFAULT_AOD, aod)
+    water = np.where(dry, climate, water)
+    stated = np.isfinite(uncertainty) & ~missing
+    if (weights * stated).sum() > 0:
+        spread = (np.where(stated, uncertainty, 0.0) * weights).sum() / (weights * stated).sum()
+        found["aod550_uncertainty"] = float(spread)
+    return found | {
+        "aod550": float((aod * weights).sum()),
+        "water_vapour_g_cm2": float((water * weights).sum()) * above,
+        "aod550_field": aod.ravel().astype(np.float32).tolist(),
+        "water_vapour_field": (water * above).ravel().astype(np.float32).tolist(),
+        "atmosphere_source": source,
+    }
+
+
+def _shares(row: dict[str, Any], grid: Grid) -> NDArray[np.float64]:
+    """How much each lattice point counts in the mean over the row's window; they add up to 1."""
+    shape = blob.header(row["flags"])
+    sides = []
+    for first, count in ((row["row0"], shape.height), (row["col0"], shape.width)):
+        at = (first + np.arange(count) + 0.5) * (LATTICE - 1) / grid.tile_size
+        nodes = np.arange(LATTICE)[:, None]
+        sides.append(np.maximum(1 - np.abs(at - nodes), 0.0).mean(axis=1))
+    shares: NDArray[np.float64] = sides[0][:, None] * sides[1]
+    return shares
+
+
+def _flagged(row: dict[str, Any], *, grid_size: int, cells: NDArray[np.bool_]) -> bytes:
+    """Flags with ATMOSPHERE_CLAMPED in every lattice cell that has a point of ``cells``."""
+    bits = blob.decode(row["flags"]).copy()
+    corners = cells[:-1, :-1] | cells[1:, :-1] | cells[:-1, 1:] | cells[1:, 1:]
+    at = (np.arange(grid_size) * (LATTICE - 1)) // grid_size
+    rows = at[row["row0"] : row["row0"] + bits.shape[0]]
+    columns = at[row["col0"] : row["col0"] + bits.shape[1]]
+    bits[corners[np.ix_(rows, columns)]] |= np.uint16(flags.ATMOSPHERE_CLAMPED)
+    return blob.encode(bits)
 
 
 def _mean_where_observed(elevation: NDArray[np.int16], row: dict[str, Any]) -> float:
@@ -139,12 +243,3 @@ def _mean_where_observed(elevation: NDArray[np.int16], row: dict[str, Any]) -> f
             "Give DEM tiles that cover the scene, or one number: --dem 1200."
         )
     return float(chosen.mean(dtype=np.float64))
-
-
-def _window_corners(
-    row: dict[str, Any], transform: Sequence[float]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    shape = blob.header(row["flags"])
-    cols = np.array([0, shape.width, shape.width, 0], float) + row["col0"]
-    rows = np.array([0, 0, shape.height, shape.height], float) + row["row0"]
-    return transform[2] + cols * transform[0], transform[5] + rows * transform[4]

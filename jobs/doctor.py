@@ -9,6 +9,9 @@ from pathlib import Path
 from geoquarry.engine import sixs
 from geoquarry.jobs.console import DONE, FAILED, answer, table_text
 from geoquarry.jobs.version import package_version
+from geoquarry.schemas.errors import GeoquarryError
+from geoquarry.schemas.sensor import sensors
+from geoquarry.udfs.lut import lut
 
 NEEDED = ("numpy", "scipy", "pyarrow", "duckdb", "sqlglot", "pyiceberg", "pyhdf", "rasterio", "pvl")
 OPTIONAL = {"matplotlib": "pictures: pip install '.[demo]' in a clone"}
@@ -44,11 +47,21 @@ def examine(warehouse: str) -> list[dict[str, str]]:
                 "about": version(name) if here else mend,
             }
         )
-    found += [_sixs(), _proj(), _warehouse(warehouse)]
+    found += [_sixs(), *map(_table, sensors()), _proj(), _warehouse(warehouse)]
     found.append({"what": "engine local", "state": "ok", "about": "needs no Java"})
     for name in ("spark", "maxcompute"):
         found.append({"what": f"engine {name}", "state": "later", "about": "not in this version"})
     return found
+
+
+def _table(sensor_name: str) -> dict[str, str]:
+    what = f"lookup table {sensor_name}"
+    try:
+        found = lut(sensor_name, "Continental")
+    except GeoquarryError as error:
+        return {"what": what, "state": "missing", "about": str(error)}
+    about = f"{found.aerosol_model}, {found.provenance['sixs']}, digest {found.digest[:12]}"
+    return {"what": what, "state": "ok", "about": about}
 
 
 def _sixs() -> dict[str, str]:

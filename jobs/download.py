@@ -9,6 +9,7 @@ from typing import Any
 from geoquarry.engine.atomic import replacing
 from geoquarry.engine.exchange import HEX_STYLES, rows_of, write_csv, write_parquet
 from geoquarry.engine.local import Engine
+from geoquarry.jobs.coefficients import with_coefficients
 from geoquarry.jobs.console import DONE, answer, say, watched
 from geoquarry.schemas.errors import UsageError
 from geoquarry.schemas.tables import facts
@@ -66,7 +67,8 @@ def download(
         Rasters in a CSV: hex of our self-describing blobs, which ``upload`` reads back exactly,
         or hex of bare pixels (no shape, no dtype), as the published results have them.
     layout : {"own", "published"}
-        ``published``: the 26 columns of the published pipeline, from a `tiles` table.
+        ``published``: the 26 columns of the published pipeline, from a `tiles` table. It holds
+        coefficients: rows without any get those of their state, one set per tile.
 
     Returns
     -------
@@ -77,6 +79,8 @@ def download(
     ------
     UsageError
         Another suffix, or a layout that this table cannot take.
+    InputError
+        A row that the published layout cannot hold.
     """
     path = Path(path)
     _refuse_suffix(path)
@@ -121,7 +125,7 @@ def _published(path: Path, rows: Any, about: dict[str, Any]) -> int:
     count = -1  # the header
     with replacing(path) as part, open(part, "w", encoding="utf-8", newline="") as out:
         lines = csv.writer(out, lineterminator="\n")
-        for record in writer.write_gmi(rows):
+        for record in writer.write_gmi(map(with_coefficients, rows)):
             lines.writerow(record)
             count += 1
     return count

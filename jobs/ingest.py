@@ -12,7 +12,9 @@ from geoquarry.engine import sixs
 from geoquarry.engine.appender import Appender
 from geoquarry.engine.local import Engine
 from geoquarry.engine.readers import reader
-from geoquarry.jobs.ancillary import Ancillary, add_ancillary, number_or_files
+from geoquarry.engine.sixs_state import AEROSOL_MODELS
+from geoquarry.jobs.ancillary import Ancillary, add_ancillary, air_over, number_or_files
+from geoquarry.jobs.coefficients import add_coefficients, not_covered
 from geoquarry.jobs.console import (
     DONE,
     SOME_FAILED,
@@ -29,6 +31,8 @@ from geoquarry.schemas.grid import DEFAULT, Grid, grid
 from geoquarry.schemas.sensor import sensor, sensors
 from geoquarry.schemas.tables import facts, tiles_schema
 
+ATMOSPHERES = ("lut", "6s")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `geoquarry ingest`."""
@@ -43,7 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--grid", help=f"grid name (default {DEFAULT}, or the table's own)")
     add_tiles_argument(parser, "--tile", "only these tiles; other rows of a granule stay")
     parser.add_argument(
-        "--atmosphere", choices=["6s"], default="6s", help="how coefficients are found"
+        "--atmosphere",
+        choices=ATMOSPHERES,
+        default=ATMOSPHERES[0],
+        help="lut: rows hold the state of the air, jobs look it up; 6s: coefficients are found now",
+    )
+    parser.add_argument(
+        "--aerosol-model", choices=AEROSOL_MODELS, default="Continental", help="of 6S"
     )
     parser.add_argument("--csv", type=Path, help="also write the new rows to this CSV (hex)")
     parser.add_argument(
@@ -88,6 +98,8 @@ def ingest(
     keep_versions: bool = False,
     refresh_flags: bool = False,
     csv: Path | None = None,
+    atmosphere: str = ATMOSPHERES[0],
+    aerosol_model: str = "Continental",
     **reader_options: Any,
 ) -> Report:
     """Cut scenes to the grid and store one row per tile and granule.
@@ -111,6 +123,11 @@ def ingest(
         Renew only the masks of rows that exist.
     csv : Path, optional
         Also write the rows there.
+    atmosphere : {"lut", "6s"}
+        ``lut``: rows hold the state of the air only, and each job finds coefficients from it.
+        ``6s``: 6S runs now, one state per tile, and jobs use its coefficients as they are.
+    aerosol_model : str
+        One of 6S's models by name.
 
     Returns
     -------
@@ -144,7 +161,15 @@ def ingest(
                     rows = _with_new_flags(engine, table, granule, frame, only)
                 else:
                     ancillary = Ancillary(_files(aod), _files(dem), reference)
-                    rows = _new_rows(engine, granule, frame, only, ancillary, ingest_id)
+                    rows = _new_rows(granule, frame, only, ancillary, aerosol_model)
+                    for row in rows:
+                        row["ingest_id"] = ingest_id
+                    if atmosphere == "6s":
+                        cache = sixs.Cache(engine.warehouse.cache_path("sixs.sqlite"))
+                        add_coefficients(rows, cache)
+                    else:
+                        for text in not_covered(rows):
+                            say(f"{granule.granule_id}: {text}")
             except InputError as error:
                 report.failed.append({"scene": str(path), "reason": str(error)})
                 named = path.name in str(error)
@@ -158,6 +183,9 @@ def ingest(
             if appender is None:
                 engine.ensure(table, schema)
                 appender = stack.enter_context(engine.appender(table))
+                columns = set(engine.schema(table).names)
+            # A table that is older than a column goes without it.
+            rows = [{name: row[name] for name in row if name in columns} for row in rows]
             replaces = set() if keep_versions or refresh_flags else set(older)
             appender.add_granule(granule.granule_id, rows, replaces=replaces, tiles=tiles)
             report.rows += len(rows)
@@ -218,33 +246,20 @@ def _drop_older(
 
 
 def _new_rows(
-    engine: Engine,
     granule: Granule,
     frame: Grid,
     only: set[tuple[int, int]] | None,
     ancillary: Ancillary,
-    ingest_id: str,
+    aerosol_model: str,
 ) -> list[dict[str, Any]]:
-    rows = []
-    cache = sixs.Cache(engine.warehouse.cache_path("sixs.sqlite"))
-    for row in rows_of(granule, to_lattice(granule), frame, only):
-        add_ancillary(row, granule, frame, ancillary)
-        found = sixs.correction(
-            sensor(granule.sensor),
-            sun_zenith_deg=row["sun_zenith_deg"],
-            sun_azimuth_deg=row["sun_azimuth_deg"],
-            view_zenith_deg=row["view_zenith_deg"],
-            view_azimuth_deg=row["view_azimuth_deg"],
-            aod550=row["aod550"],
-            elevation_m=row["elevation_m"],
-            water_vapour_g_cm2=row["water_vapour_g_cm2"],
-            ozone_cm_atm=row["ozone_cm_atm"],
-            aerosol_model=row["aerosol_model"],
-            earth_sun_distance_au=row["earth_sun_distance_au"],
-            cache=cache,
-        )
-        row.update(xa=found.xa, xb=found.xb, xc=found.xc, ingest_id=ingest_id)
-        rows.append(row)
+    """Rows with the state of the air, without coefficients."""
+    lattice = to_lattice(granule)
+    rows = list(rows_of(granule, lattice, frame, only))
+    if not rows:
+        return []
+    field = air_over(granule, tiles_of(lattice, frame), frame, ancillary)
+    for row in rows:
+        add_ancillary(row, granule, frame, ancillary, field, aerosol_model=aerosol_model)
     return rows
 
 
@@ -288,6 +303,8 @@ def main(args: argparse.Namespace, engine: Engine) -> int:
         keep_versions=args.keep_versions,
         refresh_flags=args.refresh_flags,
         csv=args.csv,
+        atmosphere=args.atmosphere,
+        aerosol_model=args.aerosol_model,
         **options,
     )
     for item in report.skipped:

@@ -43,6 +43,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--balance", choices=sorted(methods.BALANCES), help="match to the reference"
     )
+    parser.add_argument(
+        "--per-tile",
+        action="store_const",
+        const="per_tile",
+        dest="atmosphere",
+        help="one state of the atmosphere per scene and tile, for comparison",
+    )
+    parser.add_argument(
+        "--outside",
+        choices=methods.CHOICES["outside"],
+        help="states that the lookup table does not cover: clamp and flag (default), or leave out",
+    )
     known = sorted({i.name for name in sensors() for i in indices(name)})
     parser.add_argument("--indices", nargs="+", choices=known, metavar="INDEX", help="only these")
     parser.add_argument("--dtype", choices=["int16", "float32"], help="how rasters are stored")
@@ -90,6 +102,7 @@ def job_of(engine: Engine, trigger: Trigger, **options: Any) -> Job:
         where=trigger.where,
         overwrite=trigger.overwrite,
         package_version=package_version(),
+        revision=methods.revision(source["sensor"]),
         **options,
     )
 
@@ -121,7 +134,7 @@ def plan_of(engine: Engine, job: Job) -> dict[str, Any]:
 
 def finish(run: Run, target: str, *, as_json: bool) -> int:
     """Wait for a run with a progress bar, report it, and give the exit code."""
-    report = _watch(run)
+    report = watch(run)
     counts = ", ".join(f"{n} {status}" for status, n in sorted(report.counts.items()) if n)
     for tile in report.failed:
         say(f"tile {tile.tile_x},{tile.tile_y}: {tile.message}")
@@ -134,8 +147,9 @@ def finish(run: Run, target: str, *, as_json: bool) -> int:
     return SOME_FAILED if report.failed else DONE
 
 
-def _watch(run: Run) -> RunReport:
-    with progress_bar("tiles") as bar:
+def watch(run: Run, what: str = "tiles") -> RunReport:
+    """Wait for a run with a progress bar."""
+    with progress_bar(what) as bar:
         while True:
             try:
                 return run.wait(timeout=0.2)
@@ -163,7 +177,8 @@ def _tell_missing(engine: Engine, job: Job) -> None:
 
 def main(args: argparse.Namespace, engine: Engine) -> int:
     """Run `geoquarry run`."""
-    given = {name: getattr(args, name) for name in ("mosaic", "balance", "indices", "dtype")}
+    names = ("mosaic", "balance", "indices", "dtype", "atmosphere", "outside")
+    given = {name: getattr(args, name) for name in names}
     params = {name: value for name, value in given.items() if value is not None}
     trigger = Trigger(args.method, args.source, args.target, args.where, params, args.overwrite)
     tiles = tuple(args.tiles) if args.tiles else None

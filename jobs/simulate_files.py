@@ -8,12 +8,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoquarry.engine.ancillary_writer import Overpass, sinusoidal_tile, write_mcd19a2
+from geoquarry.engine.ancillary_writer import (
+    TILE_PX,
+    Overpass,
+    sinusoidal_tile,
+    tile_transform,
+    write_mcd19a2,
+)
 from geoquarry.engine.aster_l1t_writer import SENSOR, Scene
 from geoquarry.engine.raster import outline, project_points
+from geoquarry.engine.sinusoidal import to_sinusoidal
 from geoquarry.jobs.simulate_frame import Frame
 from geoquarry.jobs.simulate_ground import Ground
 from geoquarry.jobs.simulate_scene import Image, State
+from geoquarry.schemas.atmosphere import water_fractions
 from geoquarry.schemas.errors import UsageError
 from geoquarry.schemas.grid import Grid
 from geoquarry.schemas.sensor import sensor
@@ -23,6 +31,7 @@ SCENES_FILE = "scenes.json"
 TRUTH_FILE = "truth.npz"
 LATTICE_FOLDER = "lattice"
 PRODUCED = datetime(2015, 6, 1, 12, tzinfo=UTC)
+HEIGHT_SAMPLES_M = 60.0
 CLOUD_BOUND = 0.10
 """Opacity from which a pixel counts as cloud in the truth, and missing sunlight as shadow."""
 
@@ -51,21 +60,64 @@ def scene_of(state: State, frame: Frame, picture: Image, zone: int, crs: str, pl
     )
 
 
-def write_aod(out: Path, state: State, frame: Grid, tile: tuple[int, int], seed: int) -> set[str]:
-    """One file per MODIS tile the district touches; the scene's own Terra orbit has the truth."""
+def modis_heights(
+    ground: Ground, crs: str, frame: Grid, tile: tuple[int, int], elevation_m: float
+) -> dict[tuple[int, int], NDArray[np.float64]]:
+    """Mean elevation of the 1 km pixels of each MODIS tile the district touches.
+
+    Beyond the ground ``elevation_m`` stands in.
+    """
     x, y = outline(frame.transform(*tile), frame.shape)
     lon, lat = project_points(x, y, frame.crs, "EPSG:4326")
-    tiles = {sinusoidal_tile(float(a), float(b)) for a, b in zip(lat, lon, strict=True)}
-    when, water = state.acquired, state.water_vapour_g_cm2
+    every = max(round(HEIGHT_SAMPLES_M / ground.step_m), 1)
+    height = ground.elevation_m[::every, ::every].astype(np.float64)
+    step = every * ground.step_m
+    at_x, at_y = to_sinusoidal(
+        *project_points(
+            ground.left + step * np.arange(height.shape[1])[None, :],
+            ground.top - step * np.arange(height.shape[0])[:, None],
+            crs,
+            "EPSG:4326",
+        )
+    )
+    heights = {}
+    for found in {sinusoidal_tile(float(a), float(b)) for a, b in zip(lat, lon, strict=True)}:
+        a, _, left, _, e, top = tile_transform(found)
+        rows, columns = (np.floor(v).astype(int) for v in ((at_y - top) / e, (at_x - left) / a))
+        here = (rows >= 0) & (rows < TILE_PX) & (columns >= 0) & (columns < TILE_PX)
+        place = rows[here] * TILE_PX + columns[here]
+        total = np.bincount(place, height[here], TILE_PX**2)
+        count = np.bincount(place, minlength=TILE_PX**2)
+        mean = np.where(count > 0, total / np.maximum(count, 1), elevation_m)
+        heights[found] = mean.reshape(TILE_PX, TILE_PX)
+    return heights
+
+
+def write_aod(
+    out: Path, state: State, heights: dict[tuple[int, int], NDArray[np.float64]], seed: int
+) -> set[str]:
+    """One file per MODIS tile; the scene's own Terra orbit has the truth.
+
+    One optical depth everywhere; the water vapour follows the ground.
+    """
+    when = state.acquired
     day_end = when.replace(hour=23, minute=59)
-    overpasses = [
-        Overpass(when, "T", state.aod550, water),
-        Overpass(min(when + timedelta(minutes=99), day_end), "T", None),
-        Overpass(
-            min(when + timedelta(minutes=185), day_end), "A", round(1.2 * state.aod550, 3), water
-        ),
-    ]
-    return {write_mcd19a2(out, found, overpasses, seed=seed).name for found in sorted(tiles)}
+    names = set()
+    for tile, height in sorted(heights.items()):
+        share = water_fractions(height) / water_fractions(state.elevation_m)
+        water = state.water_vapour_g_cm2 * share
+        overpasses = [
+            Overpass(when, "T", state.aod550, water),
+            Overpass(min(when + timedelta(minutes=99), day_end), "T", None),
+            Overpass(
+                min(when + timedelta(minutes=185), day_end),
+                "A",
+                round(1.2 * state.aod550, 3),
+                water,
+            ),
+        ]
+        names.add(write_mcd19a2(out, tile, overpasses, seed=seed).name)
+    return names
 
 
 def masks_on_tile(

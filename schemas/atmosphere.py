@@ -6,6 +6,9 @@ lies below the target (routines PRESSURE and ABSTRA of 6S v1.1; the column it pr
 that was typed in, not the one it used). The fractions here convert between the two.
 """
 
+import calendar
+from datetime import datetime
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -94,13 +97,92 @@ def standard_columns(latitude_deg: float, month: int) -> tuple[float, float]:
     return STANDARD_COLUMNS[row[(80 - int(north)) // 10]]
 
 
+def standard_water(latitude_deg: ArrayLike, when: datetime) -> NDArray[np.float64]:
+    """Water vapour above sea level where nothing was measured, without steps.
+
+    The columns of `standard_columns`, linear in latitude between the rows of its table and in time
+    between the middles of the months: the table itself jumps by up to a factor of 2.5 from row to
+    row.
+
+    Parameters
+    ----------
+    latitude_deg : float
+        North positive; beyond 80 degrees the last row counts.
+    when : datetime
+        Its month and day count.
+
+    Returns
+    -------
+    water_vapour_g_cm2 : float64, shape of ``latitude_deg``
+        Column above sea level; see `water_above`.
+
+    Raises
+    ------
+    InputError
+        There is no such latitude.
+
+    Examples
+    --------
+    >>> standard_water([34.0, 35.0, 36.0], datetime(2006, 7, 16)).round(2)
+    array([3.63, 3.51, 3.39])
+    """
+    refuse_latitude(latitude_deg)
+    at = np.asarray(latitude_deg, np.float64)
+    latitudes = np.arange(-80.0, 81.0, 10.0)
+    by_month = [[standard_columns(row, month)[0] for month in range(1, 13)] for row in latitudes]
+    found: NDArray[np.float64] = np.interp(at, latitudes, seasonal(by_month, when))
+    return found
+
+
+def seasonal(by_month: ArrayLike, when: datetime) -> NDArray[np.float64]:
+    """Values of a day from values of months: linear between their middles, December to January too.
+
+    Parameters
+    ----------
+    by_month : float, shape (..., 12)
+        Of January to December, each for the middle of its month.
+    when : datetime
+
+    Returns
+    -------
+    values : float64, shape (...)
+
+    Examples
+    --------
+    >>> float(seasonal([0.0] * 11 + [1.0], datetime(2007, 1, 1)))
+    0.5
+    """
+    values = np.asarray(by_month, np.float64)
+    days = calendar.monthrange(when.year, when.month)[1]
+    since = when.month - 1.5 + (when.day - 1 + when.hour / 24) / days
+    before = int(np.floor(since))
+    part = since - before
+    return values[..., before % 12] * (1 - part) + values[..., (before + 1) % 12] * part
+
+
+def refuse_latitude(latitude_deg: ArrayLike) -> None:
+    """Raise InputError where a latitude is none; NaN is none."""
+    at = np.asarray(latitude_deg, np.float64)
+    if not (np.abs(at) <= 90).all():
+        raise InputError(f"No climate at latitude {at!r}. Give degrees between -90 and 90.")
+
+
 def water_fraction(elevation_m: float) -> float:
     """Share of the US 1962 water vapour that lies above an elevation.
 
     >>> [round(water_fraction(1000.0 * km), 3) for km in range(7)]
     [1.0, 0.648, 0.401, 0.238, 0.138, 0.077, 0.042]
     """
-    return _column(elevation_m, 2, WATER_ABOVE_9_KM_G_CM2) / _WATER_G_CM2
+    return float(water_fractions(elevation_m))
+
+
+def water_fractions(elevation_m: ArrayLike) -> NDArray[np.float64]:
+    """`water_fraction` of many elevations [m]: float64, of the same shape.
+
+    >>> water_fractions([0.0, 2000.0]).round(3)
+    array([1.   , 0.401])
+    """
+    return _columns(elevation_m, 2, WATER_ABOVE_9_KM_G_CM2) / _WATER_G_CM2
 
 
 def ozone_fraction(elevation_m: float) -> float:
@@ -109,7 +191,16 @@ def ozone_fraction(elevation_m: float) -> float:
     >>> round(ozone_fraction(4000.0), 3)
     0.972
     """
-    return _column(elevation_m, 3, OZONE_ABOVE_9_KM_CM_ATM) / _OZONE_CM_ATM
+    return float(ozone_fractions(elevation_m))
+
+
+def ozone_fractions(elevation_m: ArrayLike) -> NDArray[np.float64]:
+    """`ozone_fraction` of many elevations [m]: float64, of the same shape.
+
+    >>> ozone_fractions([0.0, 4000.0]).round(3)
+    array([1.   , 0.972])
+    """
+    return _columns(elevation_m, 3, OZONE_ABOVE_9_KM_CM_ATM) / _OZONE_CM_ATM
 
 
 def water_above(column_sea_level: float, elevation_m: float) -> float:
@@ -222,21 +313,29 @@ def earth_sun_distance_au(day_of_year: float) -> float:
     return float(1 - 0.01672 * np.cos(np.deg2rad(0.9856 * (day_of_year - 4))))
 
 
-def _column(elevation_m: float, gas: int, above: float) -> float:
-    """Column above an elevation: pressure-weighted mixing ratio, as in routine PRESSURE."""
-    km = min(max(elevation_m, 0.0), HIGHEST_M) / 1000.0
-    below = min(int(km), len(US62) - 2)
-    part = km - below
+def _columns(elevation_m: ArrayLike, gas: int, above: float) -> NDArray[np.float64]:
+    """Columns above elevations: pressure-weighted mixing ratio, as in routine PRESSURE."""
+    km = np.clip(np.asarray(elevation_m, np.float64), 0.0, HIGHEST_M) / 1000.0
+    below = np.minimum(km.astype(np.intp), len(US62) - 2)
+    part = (km - below)[..., None]
     start = (1 - part) * US62[below] + part * US62[below + 1]
-    start[0] = US62[below, 0] * (US62[below + 1, 0] / US62[below, 0]) ** part
-    level = np.vstack([start, US62[below + 1 :]])
-    pressure, temperature, density = level[:, 0], level[:, 1], level[:, gas]
-    air = 0.028964 / 0.0224 * 273.16 * pressure / (1013.25 * temperature)  # kg m-3
-    ratio = density / (1000.0 * air)
-    mass = float(np.sum((ratio[1:] + ratio[:-1]) / 2 * -np.diff(pressure)) * 100 / 98.1)  # g cm-2
+    start[..., 0] = US62[below, 0] * (US62[below + 1, 0] / US62[below, 0]) ** part[..., 0]
+    pressure, ratio = US62[:, 0], _mixing_ratio(US62, gas)
+    layers = (ratio[1:] + ratio[:-1]) / 2 * -np.diff(pressure)
+    from_level = np.append(np.cumsum(layers[::-1])[::-1], 0.0)
+    first = (_mixing_ratio(start, gas) + ratio[below + 1]) / 2
+    mass = first * (start[..., 0] - pressure[below + 1]) + from_level[below + 1]
     per_g = 1.0 if gas == 2 else 1000 / (0.048 / 0.0224)  # ozone: 2.14 kg m-3 at 0 deg C, 1 atm
-    return mass * per_g + above
+    found: NDArray[np.float64] = mass * 100 / 98.1 * per_g + above  # mass in g cm-2
+    return found
 
 
-_WATER_G_CM2 = _column(0.0, 2, WATER_ABOVE_9_KM_G_CM2)
-_OZONE_CM_ATM = _column(0.0, 3, OZONE_ABOVE_9_KM_CM_ATM)
+def _mixing_ratio(levels: NDArray[np.float64], gas: int) -> NDArray[np.float64]:
+    pressure, temperature, density = levels[..., 0], levels[..., 1], levels[..., gas]
+    air = 0.028964 / 0.0224 * 273.16 * pressure / (1013.25 * temperature)  # kg m-3
+    ratio: NDArray[np.float64] = density / (1000.0 * air)
+    return ratio
+
+
+_WATER_G_CM2 = float(_columns(0.0, 2, WATER_ABOVE_9_KM_G_CM2))
+_OZONE_CM_ATM = float(_columns(0.0, 3, OZONE_ABOVE_9_KM_CM_ATM))

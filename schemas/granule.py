@@ -86,25 +86,3 @@ class Granule:
     longitude_deg: float
     unreliable_bands: frozenset[str] = frozenset()
     meta: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Aerosol:
-    """Aerosol and water vapour over one area.
-
-    Attributes
-    ----------
-    aod550 : float
-        Aerosol optical depth at 550 nm.
-    water_vapour_g_cm2 : float or None
-        Column above the surface, None when the file has none.
-    source : str
-        Where it came from, with a word on any fallback.
-    fallback : bool
-        True when no retrieval was found and a default was taken.
-    """
-
-    aod550: float
-    water_vapour_g_cm2: float | None
-    source: str
-    fallback: bool

@@ -39,6 +39,10 @@ class Job:
         Reuse finished part files of the same job id.
     as_of : int or None
         Snapshot of the source to read; None = the current one.
+    package_version : str
+    revision : str
+        State of whatever else the UDF reads besides rows and parameters, such as a table that
+        ships with it: another revision computes every tile again.
     """
 
     source: str
@@ -54,6 +58,7 @@ class Job:
     resume: bool = False
     as_of: int | None = None
     package_version: str = field(default="")
+    revision: str = ""
 
     def params_json(self) -> str:
         """The parameters as canonical JSON."""

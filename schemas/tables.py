@@ -15,7 +15,7 @@ TILE_KEY = ("grid", "tile_x", "tile_y", "granule_id")
 RESULT_KEY = ("grid", "tile_x", "tile_y")
 LATTICE = 17
 """Points per side of the lattices of aerosol and water vapour, the tile's edges included."""
-ON_LATTICE = f"{LATTICE} x {LATTICE} lattice over the tile, edges included"
+ON_LATTICE = f"{LATTICE} x {LATTICE} points from the tile's NW to its SE corner, by rows"
 REFERENCE_BANDS = ("red", "nir", "blue", "green", "1240 nm", "1640 nm", "2130 nm")
 """What ref_1 ... ref_7 hold: the order of MODIS bands 1-7."""
 REFLECTANCE_SCALE = 1e-4
@@ -97,22 +97,29 @@ def tiles_schema(sensor_name: str, grid_name: str) -> pa.Schema:
         column("gain_code", pa.list_(pa.string()), "gain setting, per band"),
         column("radiance_scale", PER_BAND, "radiance = scale x DN + offset, W m-2 sr-1 um-1"),
         column("radiance_offset", PER_BAND, "radiance = scale x DN + offset, W m-2 sr-1 um-1"),
-        column("aod550", pa.float64(), "aerosol optical depth at 550 nm, mean over the tile"),
+        column("aod550", pa.float64(), "aerosol optical depth at 550 nm, mean over the window"),
+        column(
+            "aod550_uncertainty",
+            pa.float64(),
+            "uncertainty of aod550 as the product states it, mean over the window",
+        ),
         column("elevation_m", pa.float64(), "mean elevation of the usable pixels, metres"),
-        column("water_vapour_g_cm2", pa.float64(), "water vapour column above the surface"),
-        column("ozone_cm_atm", pa.float64(), "ozone column above the surface"),
+        column(
+            "water_vapour_g_cm2", pa.float64(), "water vapour column above a surface at elevation_m"
+        ),
+        column("ozone_cm_atm", pa.float64(), "ozone column above a surface at elevation_m"),
         column("aerosol_model", pa.string(), "aerosol model of 6S"),
         column("atmosphere_source", pa.string(), "where the state came from, and any fallback"),
         column("elevation", pa.binary(), "int16 metres, full tile, nodata -32768"),
         column(
             "aod550_field",
             pa.list_(pa.float32()),
-            ON_LATTICE,
+            f"aerosol optical depth at 550 nm, {ON_LATTICE}",
         ),
         column(
             "water_vapour_field",
             pa.list_(pa.float32()),
-            ON_LATTICE,
+            f"water vapour column above a surface at elevation_m, {ON_LATTICE}",
         ),
         column("xa", PER_BAND, "given coefficient: y = xa L - xb"),
         column("xb", PER_BAND, "given coefficient: y = xa L - xb"),

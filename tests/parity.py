@@ -3,7 +3,7 @@
 import hashlib
 from types import SimpleNamespace
 
-from rows import GRID, SENSOR, made_up_rows
+from rows import GRID, SENSOR, mixed_rows
 
 from geoquarry.schemas.digest import parity_digest
 from geoquarry.udfs import methods
@@ -30,7 +30,7 @@ def digest():
                 tile_y=tile_y,
                 spill_dir=None,
             )
-            rows = made_up_rows(((tile_x, tile_y),))
+            rows = mixed_rows(((tile_x, tile_y),))
             found.append(parity_digest([methods.compute(rows, job)]))
     return hashlib.sha256("".join(found).encode()).hexdigest()
 

@@ -7,13 +7,17 @@ from scipy import ndimage
 
 from geoquarry.schemas import blob, flags
 from geoquarry.schemas.sensor import sensor
+from geoquarry.schemas.tables import LATTICE
 
 SENSOR = sensor("aster_l1t")
 GRID = "res-30_tilesize-64"
 
 
-def made_up_row(tile_x, tile_y, granule, *, size=64, seed=0):
-    """One row: a smooth ground seen through one granule's clouds, footprint and noise."""
+def made_up_row(tile_x, tile_y, granule, *, size=64, seed=0, given=True):
+    """One row: a smooth ground seen through one granule's clouds, footprint and noise.
+
+    Without given coefficients the row has relief, haze and vapour that vary within the tile.
+    """
     ground = np.random.default_rng([seed, tile_x, tile_y])
     base = ndimage.gaussian_filter(ground.normal(size=(9, size, size)), (0, 4, 4)) * 400 + 90
     own = np.random.default_rng([seed, tile_x, tile_y, granule])
@@ -70,6 +74,12 @@ def made_up_row(tile_x, tile_y, granule, *, size=64, seed=0):
     }
     for place, name in enumerate(SENSOR.names):
         row[name] = blob.encode(dn[place, row0:])
+    if not given:
+        row |= dict.fromkeys(("xa", "xb", "xc"))
+        row["elevation"] = blob.encode((1200 + 2 * (base[1] - base[1].mean())).astype(np.int16))
+        lattice = ndimage.gaussian_filter(ground.uniform(0.9, 1.1, (LATTICE, LATTICE)), 1)
+        row["aod550_field"] = (row["aod550"] * lattice).ravel().tolist()
+        row["water_vapour_field"] = (row["water_vapour_g_cm2"] * lattice).ravel().tolist()
     reference = ndimage.zoom(base[0], 16 / size, order=1)
     for place in range(1, 8):
         row[f"ref_{place}"] = blob.encode((reference * 20 + 100 * place).astype(np.int16))
@@ -79,3 +89,8 @@ def made_up_row(tile_x, tile_y, granule, *, size=64, seed=0):
 def made_up_rows(tiles=((3, 5), (4, 5), (4, 6)), granules=4, **options):
     """Rows of several tiles and granules."""
     return [made_up_row(x, y, g, **options) for g in range(granules) for x, y in tiles]
+
+
+def mixed_rows(tiles=((3, 5), (4, 5), (4, 6)), granules=4):
+    """The same, every second granule without coefficients: corrected with the lookup table."""
+    return [made_up_row(x, y, g, given=g % 2 == 0) for g in range(granules) for x, y in tiles]

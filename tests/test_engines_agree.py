@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from rows import GRID, SENSOR, made_up_rows
+from rows import GRID, SENSOR, mixed_rows
 
 from geoquarry.engine.local import open_engine
 from geoquarry.jobs.run import job_of
@@ -13,12 +13,13 @@ from geoquarry.schemas.errors import GeoquarryError
 from geoquarry.schemas.tables import tiles_schema
 from geoquarry.udfs import methods
 
-ROWS = made_up_rows()
+ROWS = mixed_rows()
 JOBS = [
     *(("mosaic", {"mosaic": name}) for name in sorted(methods.MOSAICS)),
     *(("color_balancing", {"balance": name}) for name in sorted(methods.BALANCES)),
     ("mineral_indices", {}),
     ("mineral_indices", {"dtype": "float32", "mosaic": "mean"}),
+    ("mosaic", {"mosaic": "mean", "dtype": "float32", "atmosphere": "per_tile"}),
 ]
 
 

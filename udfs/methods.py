@@ -1,14 +1,19 @@
 """The tile methods: how far a job goes, from rows to a mosaic, its colours, and its indices."""
 
+import os
 from collections.abc import Iterable, Mapping
+from fnmatch import fnmatch
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from geoquarry.schemas.errors import UsageError
 from geoquarry.schemas.index import Index, indices
 from geoquarry.schemas.sensor import sensor
 from geoquarry.udfs.balance import BALANCES
+from geoquarry.udfs.lut_file import FOLDER_VARIABLE, file_name, find, unpack
 from geoquarry.udfs.mosaic import MOSAICS
 from geoquarry.udfs.observation import COLUMNS
+from geoquarry.udfs.tile_atmosphere import FIELDS, MODES, OUTSIDE
 from geoquarry.udfs.tile_method import (
     HELD_BYTES,
     HELD_GRANULES,
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ALIASES",
     "BALANCES",
+    "CHOICES",
     "METHODS",
     "MOSAICS",
     "TileMethod",
@@ -31,22 +37,33 @@ __all__ = [
     "memory_bytes",
     "normalise",
     "output_bands",
+    "revision",
 ]
 
+AIR = {"atmosphere": MODES[0], "outside": OUTSIDE[0]}
 METHODS: dict[str, dict[str, Any]] = {
-    "mosaic": {"mosaic": "median", "dtype": "int16"},
-    "color_balancing": {"mosaic": "median", "balance": "tasseled_cap", "dtype": "int16"},
+    "mosaic": {"mosaic": "median", "dtype": "int16", **AIR},
+    "color_balancing": {"mosaic": "median", "balance": "tasseled_cap", "dtype": "int16", **AIR},
     "mineral_indices": {
         "mosaic": "median",
         "balance": "tasseled_cap",
         "indices": "all",
         "dtype": "int16",
+        **AIR,
     },
 }
 """Method -> its parameters with their defaults."""
 ALIASES = {"merge": "mosaic", "color_transfer": "color_balancing"}
 """The names of the published scripts."""
 DTYPES = ("int16", "float32")
+CHOICES = {
+    "mosaic": tuple(MOSAICS),
+    "balance": tuple(BALANCES),
+    "dtype": DTYPES,
+    "atmosphere": MODES,
+    "outside": OUTSIDE,
+}
+"""What parameters of one word may be."""
 
 
 def normalise(
@@ -59,7 +76,8 @@ def normalise(
     method : str
         A name of `METHODS` or one of the `ALIASES`.
     params : mapping
-        ``mosaic``, ``balance``, ``dtype``: one word each; ``indices``: a list of names, or one
+        ``mosaic``, ``balance``, ``dtype``, ``atmosphere`` (per_pixel, per_tile), ``outside``
+        (clamp, error): one word each; ``indices``: a list of names, or one
         string with commas, or "all". None = not given.
     sensor_name : str
 
@@ -76,7 +94,7 @@ def normalise(
     Examples
     --------
     >>> normalise("merge", {"mosaic": "MIN"}, "aster_l1t")
-    ('mosaic', {'mosaic': 'min', 'dtype': 'int16'})
+    ('mosaic', {'mosaic': 'min', 'dtype': 'int16', 'atmosphere': 'per_pixel', 'outside': 'clamp'})
     """
     name = ALIASES.get(method.lower(), method.lower())
     if name not in METHODS:
@@ -91,9 +109,9 @@ def normalise(
             )
         if value is not None:
             complete[key] = value
-    for key, choices in (("mosaic", MOSAICS), ("balance", BALANCES), ("dtype", DTYPES)):
+    for key, choices in CHOICES.items():
         if key in complete:
-            complete[key] = _choice(name, key, complete[key], tuple(choices))
+            complete[key] = _choice(name, key, complete[key], choices)
     if "indices" in complete:
         complete["indices"] = _index_names(complete["indices"], sensor_name)
     return name, complete
@@ -179,9 +197,37 @@ def columns(method: str, params: Mapping[str, Any], sensor_name: str) -> tuple[s
     False
     """
     names = (*COLUMNS, *sensor(sensor_name).names)
+    if params.get("atmosphere") == "per_pixel":
+        names += FIELDS
     if params.get("balance", "none") != "none":
         names += REFERENCE_COLUMNS
     return names
+
+
+def revision(sensor_name: str) -> str:
+    """What else decides a result besides rows and parameters: the lookup tables of the sensor.
+
+    A better table changes it, so tiles that were made with the old one are computed again.
+
+    Returns
+    -------
+    revision : str
+        Names and digests of all tables that rows of this sensor may need; empty without any.
+
+    Raises
+    ------
+    InputError
+        A table is damaged.
+    """
+    pattern = file_name(sensor_name, "*")
+    prefix, suffix = pattern.split("*")
+    folder = os.environ.get(FOLDER_VARIABLE)
+    own = os.listdir(folder) if folder and os.path.isdir(folder) else []
+    names = {*own, *(entry.name for entry in files("geoquarry.udfs").iterdir())}
+    found = sorted(name for name in names if fnmatch(name, pattern))
+    models = [name.removeprefix(prefix).removesuffix(suffix) for name in found]
+    digests = [unpack(*find(sensor_name, model))[1]["digest"] for model in models]
+    return ", ".join(" ".join(pair) for pair in zip(models, digests, strict=True))
 
 
 def memory_bytes(
@@ -189,14 +235,14 @@ def memory_bytes(
 ) -> int:
     """About how much memory one tile needs at its peak, for plans that refuse what cannot fit.
 
-    Counts that wait (1 byte per band), the reflectance and its copy while it is balanced, and the
-    rasters that go out; within 20 % above what `benchmarks/chain.py` sees.
+    Counts that wait (1 byte per band), the elevation, the reflectance and its copy while it is
+    balanced, and the rasters that go out; within 20 % above what `benchmarks/chain.py` sees.
 
     Examples
     --------
     >>> request = normalise("mineral_indices", {}, "aster_l1t")
     >>> memory_bytes(*request, "aster_l1t", (1024, 1024), 5) // 2**20
-    175
+    177
     """
     pixels, bands = shape[0] * shape[1], len(sensor(sensor_name).bands)
     if MOSAICS[params["mosaic"]].needs_all:
@@ -205,7 +251,8 @@ def memory_bytes(
         held = min(granules, HELD_GRANULES) * bands * pixels
     each = 4 if params["dtype"] == "float32" else 2
     names = params["indices"] if method == "mineral_indices" else sensor(sensor_name).names
-    return held + pixels * (8 * bands + each * len(names) + 12)
+    ground = 2 * pixels if params["atmosphere"] == "per_pixel" else 0
+    return held + ground + pixels * (8 * bands + each * len(names) + 12)
 
 
 def compute(rows: Iterable[Mapping[str, Any]], job: TileJob) -> dict[str, Any]:

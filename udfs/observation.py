@@ -9,28 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoquarry.schemas import flags as f
-from geoquarry.schemas.blob import decode
 from geoquarry.schemas.errors import InputError
 from geoquarry.schemas.grid import EARTH_RADIUS_M, grid
 from geoquarry.schemas.sensor import Sensor
+from geoquarry.udfs import air_state
+from geoquarry.udfs.air_state import SUN
 from geoquarry.udfs.atmosphere import remove_atmosphere
 from geoquarry.udfs.masks import granule_flags
 from geoquarry.udfs.radiometry import dn_to_radiance, radiance_to_reflectance_toa
+from geoquarry.udfs.row_values import RowIssue, per_band, raster, whole
+from geoquarry.udfs.tile_atmosphere import GIVEN, TileAtmosphere
 
-PER_BAND = ("radiance_scale", "radiance_offset", "xa", "xb", "xc")
-SUN = ("sun_zenith_deg", "sun_azimuth_deg", "earth_sun_distance_au")
-COLUMNS = ("granule_id", "row0", "col0", "meta", "flags", *SUN, *PER_BAND)
+RADIOMETRY = ("radiance_scale", "radiance_offset")
+COLUMNS = ("granule_id", "row0", "col0", "meta", "flags", *RADIOMETRY, *GIVEN, *air_state.COLUMNS)
 """Columns every method reads, besides the bands."""
 NODATA_DN = {"uint8": 0, "int16": -32768}
 """Not observed, in counts and in radiance after a per-granule radiometric step."""
-
-
-class RowIssue(InputError):
-    """One column of one row cannot be used."""
-
-    def __init__(self, column: str, error: str) -> None:
-        super().__init__(error)
-        self.column = column
 
 
 class Observation:
@@ -40,9 +34,8 @@ class Observation:
     ----------
     row : mapping
         One source row; BINARY values as bytes-like.
-    sensor : Sensor
-    shape : (int, int)
-        Of the tile.
+    atmosphere : TileAtmosphere
+        Of the tile, with its sensor and shape.
     pixel_m : float
         Size of a pixel on the ground, for the masks of rows that have none.
 
@@ -57,6 +50,10 @@ class Observation:
         Bits of `schemas.flags`; no rows once spilled.
     masked_here : bool
         The row had no flags; they were made from this window alone.
+    notes : tuple of str
+        What is amiss with the state of the atmosphere, where ATMOSPHERE_CLAMPED is set.
+    source : dict
+        Where the coefficients come from.
 
     Raises
     ------
@@ -64,14 +61,12 @@ class Observation:
         A column is missing, damaged, or does not fit the others.
     """
 
-    def __init__(
-        self, row: Mapping[str, Any], sensor: Sensor, shape: tuple[int, int], pixel_m: float
-    ) -> None:
+    def __init__(self, row: Mapping[str, Any], atmosphere: TileAtmosphere, pixel_m: float) -> None:
+        sensor, shape = atmosphere.sensor, atmosphere.shape
         self.granule_id = str(row["granule_id"])
-        numbers = {name: _per_band(row, name, len(sensor.bands)) for name in PER_BAND}
-        self._radiometry = numbers["radiance_scale"], numbers["radiance_offset"]
-        self._atmosphere = numbers["xa"], numbers["xb"], numbers["xc"]
-        self.row0, self.col0 = (_whole(row, name) for name in ("row0", "col0"))
+        scale, offset = (per_band(row, name, len(sensor.bands)) for name in RADIOMETRY)
+        self._radiometry = scale, offset
+        self.row0, self.col0 = (whole(row, name) for name in ("row0", "col0"))
         self.dn = _decode_bands(row, sensor.names)
         height, width = self._size = (self.dn.shape[1], self.dn.shape[2])
         self._file: Path | None = None
@@ -85,11 +80,18 @@ class Observation:
             )
         self.masked_here = row.get("flags") is None
         if self.masked_here:
-            self.flags = _flags_of_window(row, self.dn, sensor, numbers, pixel_m)
+            self.flags = _flags_of_window(row, self.dn, sensor, self._radiometry, pixel_m)
         else:
-            self.flags = _decode(row, "flags", (height, width), ("uint16",))
+            self.flags = raster(row, "flags", (height, width), ("uint16",))
+        observed = (self.flags & np.uint16(f.NOT_OBSERVED)) == 0
+        air = atmosphere.over(row, self.row0, self.col0, observed)
+        self._coefficients, self._cells = air.coefficients, air.cells
+        self.notes, self.source = air.notes, air.source
+        if air.clamped is not False:
+            clamped = np.where(air.clamped, np.uint16(f.ATMOSPHERE_CLAMPED), np.uint16(0))
+            self.flags = self.flags | clamped
         self._table: NDArray[np.float32] | None = None
-        if self.dn.dtype == np.uint8:
+        if self._cells is None and self.dn.dtype == np.uint8:
             # 256 counts per band: computing them once gives the same bits as pixel by pixel.
             counts = np.broadcast_to(np.arange(256, dtype=np.uint8), (len(self.dn), 1, 256))
             self._table = self._convert(np.ascontiguousarray(counts))[:, 0]
@@ -109,6 +111,8 @@ class Observation:
                 file.write(np.ascontiguousarray(self.dn[:, row]).data)
                 file.write(np.ascontiguousarray(self.flags[row]).data)
         self._file = path
+        if self._cells is not None:
+            self._cells.lean = True
         self.dn, self.flags = self.dn[:, :0].copy(), self.flags[:0].copy()
 
     def _rows(self, part: slice) -> tuple[NDArray[Any], NDArray[np.uint16]]:
@@ -136,6 +140,9 @@ class Observation:
         if first >= last:
             return None
         dn, flags = self._rows(slice(first - self.row0, last - self.row0))
+        if self._cells is not None:
+            nodata = NODATA_DN[dn.dtype.name]
+            return self._cells.reflectance(dn, nodata, first, self.col0), flags, first
         if self._table is None:
             return self._convert(dn), flags, first
         reflectance = np.empty(dn.shape, np.float32)
@@ -145,9 +152,10 @@ class Observation:
         return reflectance, flags, first
 
     def _convert(self, dn: NDArray[Any]) -> NDArray[np.float32]:
+        assert self._coefficients is not None  # or there were cells
         radiance = dn_to_radiance(dn, *self._radiometry, nodata=NODATA_DN[dn.dtype.name])
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            return remove_atmosphere(radiance, *self._atmosphere).astype(np.float32, copy=False)
+            return remove_atmosphere(radiance, *self._coefficients).astype(np.float32, copy=False)
 
 
 def decode_reference(row: Mapping[str, Any], columns: Sequence[str]) -> NDArray[np.int16] | None:
@@ -160,8 +168,8 @@ def decode_reference(row: Mapping[str, Any], columns: Sequence[str]) -> NDArray[
     """
     if all(row.get(name) is None for name in columns):
         return None
-    bands = [_decode(row, columns[0], None, ("int16",))]
-    bands += [_decode(row, name, bands[0].shape, ("int16",)) for name in columns[1:]]
+    bands = [raster(row, columns[0], None, ("int16",))]
+    bands += [raster(row, name, bands[0].shape, ("int16",)) for name in columns[1:]]
     return np.stack(bands)
 
 
@@ -178,55 +186,14 @@ def ground_pixel_m(grid_name: str, tile_x: int, tile_y: int) -> float:
     return frame.resolution_m / math.cosh((bottom + top) / 2 / EARTH_RADIUS_M)
 
 
-def _per_band(row: Mapping[str, Any], name: str, count: int) -> NDArray[np.float64]:
-    value = row.get(name)
-    if value is None:
-        hint = (
-            "row has no coefficients; ingest with --atmosphere 6s"
-            if name in ("xa", "xb", "xc")
-            else f"row has no {name}; ingest the granule again"
-        )
-        raise RowIssue(name, hint)
-    try:
-        array = np.asarray(value, np.float64)
-    except (TypeError, ValueError):
-        array = np.full(0, np.nan)
-    if array.shape != (count,) or not np.isfinite(array).all():
-        raise RowIssue(name, f"{count} finite numbers expected, one per band, found {value!r}")
-    return array
-
-
-def _whole(row: Mapping[str, Any], name: str) -> int:
-    value = row.get(name)
-    if value is None:
-        raise RowIssue(name, "row does not say where its window lies; ingest the granule again")
-    return int(value)
-
-
-def _decode(
-    row: Mapping[str, Any], name: str, shape: tuple[int, ...] | None, dtypes: Sequence[str]
-) -> NDArray[Any]:
-    value = row.get(name)
-    if value is None:
-        raise RowIssue(name, "the raster is missing")
-    try:
-        array = decode(value)
-    except (InputError, TypeError, ValueError) as error:
-        raise RowIssue(name, str(error)) from error
-    if array.dtype.name not in dtypes or (shape is not None and array.shape != shape):
-        wanted = f"{' or '.join(dtypes)}" + ("" if shape is None else f" {shape}")
-        raise RowIssue(name, f"{wanted} expected, {array.dtype.name} {array.shape} found")
-    return array
-
-
 def _decode_bands(row: Mapping[str, Any], names: Sequence[str]) -> NDArray[Any]:
-    first = _decode(row, names[0], None, tuple(NODATA_DN))
+    first = raster(row, names[0], None, tuple(NODATA_DN))
     if not first.size:
         raise RowIssue(names[0], f"the raster is empty: {first.shape}")
     stack = np.empty((len(names), *first.shape), first.dtype)
     stack[0] = first
     for place, name in enumerate(names[1:], start=1):
-        stack[place] = _decode(row, name, first.shape, (first.dtype.name,))
+        stack[place] = raster(row, name, first.shape, (first.dtype.name,))
     return stack
 
 
@@ -234,7 +201,7 @@ def _flags_of_window(
     row: Mapping[str, Any],
     dn: NDArray[Any],
     sensor: Sensor,
-    numbers: Mapping[str, NDArray[np.float64]],
+    radiometry: tuple[NDArray[np.float64], NDArray[np.float64]],
     pixel_m: float,
 ) -> NDArray[np.uint16]:
     """A mask from this window alone: second best, because buffers end at its edges."""
@@ -242,7 +209,7 @@ def _flags_of_window(
     bits = np.zeros(lost.shape, np.uint16)
     sun = {name: float(row[name]) for name in SUN if row.get(name) is not None}
     if dn.dtype == np.uint8 and len(sun) == len(SUN):
-        radiance = dn_to_radiance(dn, numbers["radiance_scale"], numbers["radiance_offset"])
+        radiance = dn_to_radiance(dn, *radiometry)
         toa = radiance_to_reflectance_toa(
             radiance, sensor.irradiance_w_m2_um, sun["sun_zenith_deg"], sun["earth_sun_distance_au"]
         )

@@ -1,6 +1,7 @@
 """One tile through the chain: rows in, one result row out, whatever the order of the rows."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,12 +18,9 @@ from geoquarry.udfs.balance import fit
 from geoquarry.udfs.blocks import row_blocks
 from geoquarry.udfs.indices import compute_indices, quantise
 from geoquarry.udfs.mosaic import MOSAICS, Mosaic, MosaicResult
-from geoquarry.udfs.observation import (
-    Observation,
-    RowIssue,
-    decode_reference,
-    ground_pixel_m,
-)
+from geoquarry.udfs.observation import Observation, decode_reference, ground_pixel_m
+from geoquarry.udfs.row_values import RowIssue
+from geoquarry.udfs.tile_atmosphere import TileAtmosphere
 from geoquarry.udfs.tile_quality import add_ground_flags, plain_nan, quality_figures
 
 REFERENCE_COLUMNS = tuple(f"ref_{place}" for place in range(1, 8))
@@ -82,6 +80,9 @@ class TileMethod:
         self._params = job.params
         self._sensor: Sensor = sensor(job.sensor)
         self._shape = grid(job.grid).shape
+        self._atmosphere = TileAtmosphere(
+            self._sensor, self._shape, self._params["atmosphere"], self._params["outside"]
+        )
         self._pixel_m = ground_pixel_m(job.grid, job.tile_x, job.tile_y)
         self._held: list[Observation] = []
         self._mosaic: Mosaic | None = None
@@ -91,16 +92,20 @@ class TileMethod:
         self._reference: tuple[str, NDArray[np.int16]] | None = None
         self._not_corrected = False
         self._masked_here = 0
+        self._air_notes: Counter[str] = Counter()
+        self._air_sources: Counter[str] = Counter()
 
     def update(self, row: Mapping[str, Any]) -> None:
         """Take one source row."""
         try:
-            held = Observation(row, self._sensor, self._shape, self._pixel_m)
+            held = Observation(row, self._atmosphere, self._pixel_m)
         except RowIssue as issue:
             self._issues.append(_issue(row, issue))
             return
         self._used.append(held.granule_id)
         self._masked_here += held.masked_here
+        self._air_notes.update(held.notes)
+        self._air_sources[json.dumps(held.source)] += 1
         self._not_corrected |= _meta(row).get("crosstalk_corrected") is False
         if self._balance != "none":
             self._keep_reference(row)
@@ -201,6 +206,10 @@ class TileMethod:
                 else "no granule covers this tile"
             )
             return row
+        row["provenance"]["correction"] = [
+            {**json.loads(source), "granules": count}
+            for source, count in sorted(self._air_sources.items())
+        ]
         merged = self._merge()
         observed = (merged.flags & np.uint16(f.NOT_OBSERVED)) == 0
         balance, skipped = self._apply_balance(merged)
@@ -283,6 +292,8 @@ class TileMethod:
             said.append(f"balancing skipped: {skipped}")
         if self._masked_here:
             said.append(f"flags missing in {self._masked_here} rows: per-tile mask")
+        for note, count in sorted(self._air_notes.items()):
+            said.append(f"{note} in {count} of the rows")
         return said
 
     def close(self) -> None:

@@ -384,31 +384,79 @@ def test_flight_azimuth_is_the_motion_of_the_ground_track():
         assert found == pytest.approx(azimuth, abs=1e-3)
 
 
+REAL = {
+    # name: VNIR pointing (of TIR where VNIR was off), its sign not felt in the first
+    "AST_L1T_00303042000203404_20150409092553_2788": 0.005,
+    "AST_L1T_00305032000040446_20150409135350_78838": 5.721,
+    "AST_L1T_00309032000003144_20150411122552_103734": -8.583,
+}
+
+
+def descending_node(text, pointing, sign=1):
+    """Local hour and longitude where the orbit of a real granule crosses the equator."""
+    lons = [float(x) for x in re.findall(r"PointLongitude>(-?[\d.]+)<", text)]
+    lats = [float(x) for x in re.findall(r"PointLatitude>(-?[\d.]+)<", text)]
+    hour, minute, second = re.search(r"TimeofDay>(\d+):(\d+):([\d.]+)<", text).groups()
+    hours = int(hour) + int(minute) / 60 + float(second) / 3600
+    # Orbits go around the Earth's centre: geocentric latitude.
+    lat = math.atan(0.993306 * math.tan(math.radians(sum(lats) / 4)))
+    # From the target towards the sensor, over the arc between target and sub-satellite point.
+    arc = math.radians(view_zenith_deg(pointing)) - math.radians(abs(pointing))
+    flight = flight_azimuth_deg(math.degrees(lat))
+    towards = math.radians(view_azimuth_deg(sign * pointing, flight))
+    below = math.asin(
+        math.sin(lat) * math.cos(arc) + math.cos(lat) * math.sin(arc) * math.cos(towards)
+    )
+    east = math.atan2(
+        math.sin(towards) * math.sin(arc) * math.cos(lat),
+        math.cos(arc) - math.sin(lat) * math.sin(below),
+    )
+    inclination = math.radians(INCLINATION_DEG)
+    before = math.asin(math.sin(below) / math.sin(inclination))  # of orbit, to the node
+    minutes = math.degrees(before) / 360 * PERIOD_MIN
+    # Westward to the node: along the orbit, and the Earth turning below it.
+    west = math.degrees(-math.atan(math.cos(inclination) * math.tan(before)))
+    west += 360 * minutes / SIDEREAL_DAY_MIN
+    node = sum(lons) / 4 + math.degrees(east) - west
+    return (hours + minutes / 60 + node / 15) % 24, node
+
+
 def test_sign_of_the_pointing_angle_on_real_granules(shared):
-    """The orbit keeps its local time: only the right sign gives one for both granules."""
+    """Local time and ground track of Terra: only the right sign fits all three granules."""
 
-    def node_hours(name, hours_utc, pointing, sign):
-        text = (shared / "data/aster_l1t_metadata" / name).read_text()
-        lons = [float(x) for x in re.findall(r"PointLongitude>(-?[\d.]+)<", text)]
-        lats = [float(x) for x in re.findall(r"PointLatitude>(-?[\d.]+)<", text)]
-        lon, lat = sum(lons) / 4, math.radians(sum(lats) / 4)
-        vza = math.radians(view_zenith_deg(pointing))
-        arc = math.degrees(vza - math.radians(abs(pointing)))
-        east = arc / math.cos(lat) * math.copysign(1, pointing) * sign
-        track = lon - east
-        inclination = math.radians(INCLINATION_DEG)
-        before = math.asin(math.sin(lat) / math.sin(inclination))  # of orbit, to the node
-        minutes = math.degrees(before) / 360 * PERIOD_MIN
-        # Westward to the node: along the orbit, and the Earth turning below it.
-        west = math.degrees(-math.atan(math.cos(inclination) * math.tan(before)))
-        west += 360 * minutes / SIDEREAL_DAY_MIN
-        return (hours_utc + minutes / 60 + (track - west) / 15) % 24
+    def nodes(sign):
+        folder = shared / "data/aster_l1t_metadata"
+        texts = {name: (folder / f"{name}.hdf.xml").read_text() for name in REAL}
+        return [descending_node(texts[name], REAL[name], sign) for name in REAL]
 
-    first = ("AST_L1T_00305032000040446_20150409135350_78838.hdf.xml", 4 + 4.78 / 60, 5.721)
-    second = ("AST_L1T_00309032000003144_20150411122552_103734.hdf.xml", 31.74 / 60, -8.583)
-    right = [node_hours(*granule, 1) for granule in (first, second)]
-    wrong = [node_hours(*granule, -1) for granule in (first, second)]
-    assert abs(right[0] - right[1]) < 4 / 60
-    assert abs(wrong[0] - wrong[1]) > 10 / 60
-    # So positive = east of a descending track, and the sensor is then seen in the west.
-    assert 180 < view_azimuth_deg(5.721, flight_azimuth_deg(15.4)) < 360
+    def off_path(node_deg):
+        """Distance from the nearest path of WRS-2, in paths: see `view_azimuth_deg`."""
+        return abs(((-64.60 - node_deg) * 233 / 360 + 0.5) % 1 - 0.5)
+
+    right, wrong = nodes(1), nodes(-1)
+    hours = [hour for hour, _ in right]
+    assert max(hours) - min(hours) < 2 / 60
+    assert 10.7 < min(hours) < 10.8
+    # Terra keeps its track within a tenth of a path (17 km), or nearly so in its first year.
+    assert max(off_path(node) for _, node in right) < 0.12
+    hours = [hour for hour, _ in wrong]
+    assert max(hours) - min(hours) > 10 / 60
+    assert max(off_path(node) for _, node in wrong) > 0.3
+
+
+def test_both_swaths_point_to_the_same_side_on_real_granules(shared):
+    xml = r"ASTER{}PointingAngle</PSAName>\s*<PSAValue>(-?[\d.]+)"
+    met = r'"{}".*?POINTINGANGLE\s.*?VALUE\s*=\s*(-?[\d.]+)'
+    for name, pattern, side in (
+        ("aster_l1t_metadata/AST_L1T_00305032000*.xml", xml, 90),
+        ("aster_l1t_metadata/AST_L1T_00309032000*.xml", xml, -90),
+        ("aster_l1b/*.met", met, 90),
+    ):
+        text = next((shared / "data").glob(name)).read_text()
+        vnir, swir = (
+            float(re.search(pattern.format(swath), text, re.DOTALL)[1])
+            for swath in ("VNIR", "SWIR")
+        )
+        assert vnir == pytest.approx(swir, abs=0.1), name
+        for pointing in (vnir, swir):
+            assert view_azimuth_deg(pointing, 192.0) == 192.0 + side

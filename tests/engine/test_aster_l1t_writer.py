@@ -19,7 +19,7 @@ from geoquarry.engine.ancillary_writer import (
     write_reference_geotiff,
 )
 from geoquarry.engine.aster_l1t_writer import Scene, radiance_coefficients, write_granule
-from geoquarry.engine.modis import read_aod, read_reference
+from geoquarry.engine.modis import read_aerosol, read_reference
 from geoquarry.engine.raster import elevation_on, project_points
 from geoquarry.schemas.sensor import sensor
 
@@ -177,11 +177,10 @@ def test_aerosol_comes_back(tmp_path):
             Overpass(when + timedelta(minutes=185), "A", 0.4, 2.0),
         ],
     )
-    box = (-108.1, 32.75, -108.0, 32.85)
-    found = read_aod(path, bounds_lonlat=box, acquired=when)
-    assert found.aod550 == pytest.approx(0.123)  # 0.135 if AOD_QA were ignored
-    assert found.water_vapour_g_cm2 == pytest.approx(1.017)
-    assert not found.fallback
+    place = {"longitude_deg": -108.05, "latitude_deg": 32.8}
+    found = read_aerosol(path, **place, acquired=when, dem=0.0).at(*place.values())
+    # 0.135 if AOD_QA were ignored
+    assert [float(value) for value in found] == pytest.approx([0.123, 0.02, 1.017])
     assert "grid1km" in groups_of(path)
 
 

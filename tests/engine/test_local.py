@@ -228,6 +228,8 @@ def test_up_to_date_tiles_are_skipped_and_changed_ones_computed(filled):
     report = filled.run(job()).wait()
     assert (report.counts["ok"], report.counts["skipped"], toy.CALLS) == (1, 2, [(1, 0)])
     assert results(filled)[1, 0] == 104
+    assert filled.run(job(revision="a better table")).wait().counts["skipped"] == 0
+    assert filled.run(job(revision="a better table")).wait().counts["skipped"] == 3
 
 
 def test_min_then_max_then_min_gives_min_again(filled):

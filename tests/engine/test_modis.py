@@ -2,6 +2,7 @@
 
 import math
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -69,13 +70,19 @@ def tile(tmp_path, layers, *, stamps=None, quality=None, vapour=None, name="a.hd
     return path
 
 
-def box(cells=2.0):
-    half = cells / 2 * DEGREE
-    return (-half, -half, half, half)
+class Found(NamedTuple):
+    aod550: float
+    water: float
+    source: str
 
 
-def ask(paths, bounds=None):
-    return modis.read_aod(paths, bounds_lonlat=bounds or box(), acquired=NOON)
+def ask(paths, place=(0.0, 0.0)):
+    """What stands at one place (longitude, latitude)."""
+    field = modis.read_aerosol(
+        paths, longitude_deg=place[0], latitude_deg=place[1], acquired=NOON, dem=0.0
+    )
+    aod, _, water = field.at(*place)
+    return Found(float(aod), float(water), field.source)
 
 
 def test_the_terra_orbit_nearest_in_time_is_taken(tmp_path):
@@ -83,7 +90,6 @@ def test_the_terra_orbit_nearest_in_time_is_taken(tmp_path):
     found = ask(tile(tmp_path, [100, 200, 300, 400], stamps=stamps))
     assert found.aod550 == pytest.approx(0.2)
     assert "Terra 2006-06-18T10:15Z" in found.source
-    assert not found.fallback
 
 
 def test_aqua_serves_when_terra_saw_nothing(tmp_path):
@@ -91,6 +97,7 @@ def test_aqua_serves_when_terra_saw_nothing(tmp_path):
     found = ask(tile(tmp_path, [FILL, 300, 250], stamps=stamps))
     assert found.aod550 == pytest.approx(0.25)
     assert "Aqua 2006-06-18T12:00Z" in found.source
+    assert "Terra" not in found.source
 
 
 def test_only_best_quality_counts(tmp_path):
@@ -113,18 +120,17 @@ def test_small_negatives_are_zero_and_invalid_values_are_left_out(tmp_path):
     assert found.aod550 == pytest.approx(0.05)  # half 0, half 0.1
 
 
-def test_empty_area_widens_to_50_km_then_to_other_orbits_then_to_the_default(tmp_path):
+def test_empty_places_look_50_km_around_then_at_other_orbits(tmp_path):
     near, far = np.full((SIZE, SIZE), FILL), np.full((SIZE, SIZE), FILL)
     near[60, 60 + 40] = 333  # 37 km east
     found = ask(tile(tmp_path, [near, 500], stamps="20061691015T 20061691330A"))
     assert found.aod550 == pytest.approx(0.333)
-    assert "50 km around" in found.source
     far[60, 60 + 58] = 333  # 54 km
     found = ask(tile(tmp_path, [far, 500], stamps="20061691015T 20061691330A"))
     assert found.aod550 == pytest.approx(0.5)
     found = ask(tile(tmp_path, [far], stamps="20061691015T"))
-    assert (found.aod550, found.fallback) == (0.1, True)
-    assert "default 0.1" in found.source
+    assert math.isnan(found.aod550)
+    assert "no retrieval within 50 km" in found.source
 
 
 def test_without_orbit_times_all_orbits_are_averaged(tmp_path):
@@ -142,23 +148,29 @@ def test_the_nearest_day_wins_without_orbit_times(tmp_path):
     assert ask(paths).aod550 == pytest.approx(0.2)
 
 
-def test_an_area_over_two_tiles_takes_both(tmp_path):
+def test_two_tiles_make_one_field(tmp_path):
     west = tile(tmp_path, [100], stamps="20061691015T", left=LEFT - 60 * PIXEL, name="w.hdf")
     east = tile(tmp_path, [300], stamps="20061691020T", left=LEFT + 60 * PIXEL, name="e.hdf")
     found = ask([west, east])
     assert found.aod550 == pytest.approx(0.2)
     assert "w.hdf, e.hdf" in found.source
-    assert ask(west, (-10 * DEGREE, 0, -8 * DEGREE, 0)).aod550 == pytest.approx(0.1)
+    assert ask(west, (-9 * DEGREE, 0)).aod550 == pytest.approx(0.1)
+    off = tile(tmp_path, [300], stamps="20061691020T", left=LEFT + 60.4 * PIXEL, name="off.hdf")
+    with pytest.raises(
+        InputError, match=r"off\.hdf: its pixels do not lie on the lattice of w\.hdf"
+    ):
+        ask([west, off])
 
 
 def test_water_vapour_of_the_same_orbit(tmp_path):
     path = tile(tmp_path, [100, 100], stamps="20061691015T 20061691330A", vapour=[1500, 2500])
-    assert ask(path).water_vapour_g_cm2 == pytest.approx(1.5)
+    assert ask(path).water == pytest.approx(1.5)
     path = tile(tmp_path, [100], stamps="20061691015T", vapour=[FILL])
-    assert ask(path).water_vapour_g_cm2 is None
+    assert math.isnan(ask(path).water)
+    assert "water" not in ask(path).source
 
 
-def test_the_pixels_averaged_are_those_under_the_box(tmp_path):
+def test_pixels_lie_where_the_projection_puts_them(tmp_path):
     rows, columns = np.mgrid[0:SIZE, 0:SIZE]
     far_north = PIXEL * 4800  # near 40 degrees: longitudes shrink by the cosine
     path = tile(tmp_path, [columns * 10 + rows], stamps="20061691015T", top=far_north)
@@ -166,8 +178,7 @@ def test_the_pixels_averaged_are_those_under_the_box(tmp_path):
     latitude = math.degrees((far_north - (row + 0.5) * PIXEL) / RADIUS_M)
     longitude = math.degrees((LEFT + (column + 0.5) * PIXEL) / RADIUS_M)
     longitude /= math.cos(math.radians(latitude))
-    found = ask(path, (longitude, latitude, longitude, latitude))
-    assert found.aod550 == pytest.approx((column * 10 + row) / 1000)
+    assert ask(path, (longitude, latitude)).aod550 == pytest.approx((column * 10 + row) / 1000)
 
 
 def test_shared_aerosol_files(s96):
@@ -176,11 +187,10 @@ def test_shared_aerosol_files(s96):
         ((2780, 5614), "MCD19A2.A2006169.h08v05.061.2022278214439.hdf", 0.18171),
         ((4289, 7924), "MCD19A2.A2004170.h11v11.061.2022278214439.hdf", 0.10733),
     ]:
-        bounds = project_bounds(squares.bounds(*key), squares.crs, "EPSG:4326")
-        found = modis.read_aod(s96 / name, bounds_lonlat=bounds, acquired=NOON)
+        west, south, east, north = project_bounds(squares.bounds(*key), squares.crs, "EPSG:4326")
+        found = ask(s96 / name, ((west + east) / 2, (south + north) / 2))
         # The reference read one pixel to the side and resampled by nearest (note 1).
         assert found.aod550 == pytest.approx(expected, rel=0.05)
-        assert not found.fallback
 
 
 def test_wrong_files_are_named(tmp_path, shared):

@@ -170,7 +170,7 @@ def test_our_column_is_that_of_the_profile_6s_knows():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sixs, "execute", with_named_profile)
-        sixs._run(inside, 0.0)
+        sixs.run(inside, 0.0)
     ours = optics(
         "b09",
         elevation_m=3300.0,
@@ -240,7 +240,7 @@ def test_standard_columns_are_those_of_the_profiles(model, monkeypatch):
 
     monkeypatch.setattr(sixs, "execute", with_named_profile)
     (any_state,) = states_of(only("b09"), **_without_distance(state()))
-    sixs._run(any_state, 0.0)
+    sixs.run(any_state, 0.0)
     found = re.search(r"uh2o=\s*([\d.]+) g/cm2\s+uo3=\s*([\d.]+)", seen[0].fulltext).groups()
     name = ("T", "MS", "MW", "SS", "SW", "US")[model - 1]
     np.testing.assert_allclose([float(x) for x in found], STANDARD_COLUMNS[name], rtol=6e-3)

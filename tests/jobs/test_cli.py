@@ -133,6 +133,13 @@ def test_run(ask, answer):
     assert ask("run", "color_balancing", "aster", "b", "--balance", "none")[0] == 0
     assert ask("run", "mineral_indices", "aster", "i", "--indices", "clay", "ndvi")[0] == 0
     assert answer("sql", "SELECT count(*) AS n FROM i") == [{"n": 2}]
+    options = ("--per-tile", "--outside", "error")
+    assert answer("run", "mosaic", "aster", "new", *options)["counts"]["ok"] == 2
+    query = (
+        "INSERT INTO new SELECT tile_x, tile_y, mosaic(*, atmosphere => 'per_tile', "
+        "outside => 'error') FROM aster GROUP BY tile_x, tile_y"
+    )
+    assert answer("sql", query)["counts"]["skipped"] == 2
 
 
 def test_a_damaged_row_gives_3_and_names_the_tile(ask, answer, tmp_path):

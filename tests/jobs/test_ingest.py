@@ -3,18 +3,20 @@
 import json
 import subprocess
 import sys
+from datetime import datetime
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from geoquarry.engine import sixs
+from geoquarry.engine.ancillary_writer import Overpass, sinusoidal_tile, write_mcd19a2
 from geoquarry.engine.local import open_engine
 from geoquarry.jobs import ingest as ingest_job
 from geoquarry.jobs.__main__ import main
 from geoquarry.jobs.simulate import simulate
 from geoquarry.schemas import blob, flags
 from geoquarry.schemas.digest import parity_digest
-from geoquarry.schemas.granule import Aerosol
 
 AIR = {
     "xa": [0.0023, 0.0026, 0.0036, 0.0162, 0.0434, 0.0467, 0.0524, 0.0665, 0.0866],
@@ -48,6 +50,7 @@ def command(made, warehouse, *scenes, **options):
         "--grid": [about["grid"]],
         "--tile": [f"{about['tile_x']},{about['tile_y']}"],
         "--warehouse": [str(warehouse)],
+        "--atmosphere": ["6s"],
         **options,
     }
     words = [w for name, value in given.items() if value is not None for w in (name, *value)]
@@ -129,13 +132,97 @@ def test_refreshing_one_tile_leaves_the_others(made, tmp_path):
     assert len(rows(house)) == before > 1
 
 
-def test_no_aerosol_measured_is_flagged_on_every_pixel(made, tmp_path, monkeypatch):
-    found = Aerosol(0.1, None, "default 0.1", fallback=True)
-    monkeypatch.setattr("geoquarry.jobs.ancillary.read_aod", lambda *_, **__: found)
+def test_no_aerosol_measured_is_flagged_on_every_pixel(made, tmp_path):
+    first = made[1]["scenes"][0]
+    when = datetime.fromisoformat(first["acquired"])
+    empty = write_mcd19a2(tmp_path, sinusoidal_tile(32.78, -108.06), [Overpass(when, "T", None)])
     house = tmp_path / "w"
-    assert main(command(made, house, scene_files(made)[0])) == 0
-    bits = blob.decode(rows(house)[0]["flags"])
-    assert (bits & flags.ATMOSPHERE_CLAMPED != 0).all()
+    assert main(command(made, house, first["file"], **{"--aod": [str(empty)]})) == 0
+    (row,) = rows(house)
+    assert (blob.decode(row["flags"]) & flags.ATMOSPHERE_CLAMPED != 0).all()
+    assert (row["aod550"], row["aod550_uncertainty"]) == (pytest.approx(0.1), None)
+    assert "default 0.1 in the tile, no retrieval within 50 km" in row["atmosphere_source"]
+    assert "water vapour of the standard atmosphere" in row["atmosphere_source"]
+
+
+def test_rows_hold_the_state_and_no_coefficients(made, tmp_path, monkeypatch):
+    """The default needs no 6S; what the files say is in the row, and where it came from."""
+    monkeypatch.setattr(ingest_job.sixs, "correction", None)
+    house = tmp_path / "w"
+    first = made[1]["scenes"][0]
+    options = {"--atmosphere": None, "--aerosol-model": ["Maritime"]}
+    assert main(command(made, house, first["file"], **options)) == 0
+    (row,) = rows(house)
+    assert row["xa"] is row["xb"] is row["xc"] is None
+    assert row["aerosol_model"] == "Maritime"
+    assert row["aod550"] == pytest.approx(first["aod550"])
+    assert row["aod550_uncertainty"] == pytest.approx(0.02)
+    # 1 km pixels know the relief of the tile only roughly.
+    assert row["water_vapour_g_cm2"] == pytest.approx(first["water_vapour_g_cm2"], rel=0.01)
+    assert row["ozone_cm_atm"] == pytest.approx(first["ozone_cm_atm"], rel=1e-3)
+    assert len(row["aod550_field"]) == len(row["water_vapour_field"]) == 17 * 17
+    for text in ("Terra", "best quality; water vapour of the same", "ozone: zonal mean"):
+        assert text in row["atmosphere_source"]
+
+
+class OneAnswer:
+    """Stands in for a lookup table: 9 bands, one state."""
+
+    ranges: ClassVar = dict.fromkeys(
+        ("sun_zenith_deg", "view_zenith_deg", "aod550", "elevation_m"), (0.0, 6000.0)
+    ) | {"water_vapour_g_cm2": (0.0, 7.0), "ozone_cm_atm": (0.2, 0.5)}
+    sensor, aerosol_model, digest = "aster_l1t", "Continental", "-"
+
+    def inside(self, **state):
+        return np.isfinite(next(iter(state.values())))
+
+    def correction(self, *, aod550, **_):
+        return tuple(np.full((9, 1), np.ravel(aod550)[0] * factor) for factor in (1, 2, 3))
+
+
+def test_rows_without_coefficients_go_into_the_published_layout(made, tmp_path, monkeypatch):
+    """It holds coefficients, so each row gets those of its own state."""
+    monkeypatch.setattr("geoquarry.udfs.air_state.lut", lambda *_: OneAnswer())
+    house, csv = tmp_path / "w", tmp_path / "gmi.csv"
+    first = made[1]["scenes"][0]
+    assert main(command(made, house, first["file"], **{"--atmosphere": ["lut"]})) == 0
+    words = ["download", "t", str(csv), "--layout", "published", "--warehouse", str(house)]
+    assert main(words) == 0
+    other = tmp_path / "other"
+    assert main(["upload", str(csv), "t", "--warehouse", str(other)]) == 0
+    (back,) = rows(other)
+    for factor, name in enumerate(("xa", "xb", "xc"), start=1):
+        assert back[name] == pytest.approx([first["aod550"] * factor] * 9, rel=1e-5)
+
+
+def test_one_number_for_the_aerosol_holds_everywhere_water_follows_latitude(made, tmp_path):
+    house = tmp_path / "w"
+    given = {"--aod": ["0.2"], "--dem": ["1500"]}
+    assert main(command(made, house, scene_files(made)[0], **given)) == 0
+    (row,) = rows(house)
+    assert row["aod550"] == 0.2
+    assert row["aod550_field"] is row["aod550_uncertainty"] is None
+    water = np.reshape(row["water_vapour_field"], (17, 17))
+    assert water.mean() == pytest.approx(row["water_vapour_g_cm2"], rel=0.01)
+    assert (water == water[:, :1]).all()
+    assert "aerosol given by hand; water vapour of the standard" in row["atmosphere_source"]
+
+
+def test_states_beyond_the_table_are_told_not_refused(made, tmp_path, monkeypatch, capsys):
+    class Table:
+        ranges: ClassVar = {"aod550": (0.0, 0.5), "elevation_m": (0.0, 6000.0)}
+
+        def inside(self, **state):
+            ((name, values),) = state.items()
+            low, high = self.ranges[name]
+            return (np.asarray(values) >= low) & (np.asarray(values) <= high)
+
+    monkeypatch.setattr("geoquarry.jobs.coefficients.lut", lambda *_: Table())
+    given = {"--aod": ["0.7"], "--atmosphere": None}
+    assert main(command(made, tmp_path / "w", scene_files(made)[0], **given)) == 0
+    said = capsys.readouterr().err
+    assert "aod550 0.7 is outside the lookup table (0 to 0.5)" in said
+    assert "elevation_m" not in said
 
 
 def test_a_reference_beside_the_scene_is_told(made, tmp_path, capsys):

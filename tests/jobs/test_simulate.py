@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from geoquarry.engine import aster_l1t
-from geoquarry.engine.modis import read_aod, reference_on
+from geoquarry.engine.modis import read_aerosol, reference_on
 from geoquarry.engine.raster import elevation_on, pixel_coordinates
 from geoquarry.jobs import simulate as job
 from geoquarry.jobs.simulate import simulate
+from geoquarry.schemas.atmosphere import water_above
 from geoquarry.schemas.errors import UsageError
 from geoquarry.schemas.grid import grid
 from geoquarry.schemas.sensor import sensor
@@ -145,18 +146,18 @@ def test_state_of_the_file_is_the_state_of_the_simulation(made, manifest):
         assert granule.view_zenith_deg == pytest.approx(scene["view_zenith_deg"], abs=1e-9)
         assert granule.view_azimuth_deg == pytest.approx(scene["view_azimuth_deg"], abs=0.01)
         assert granule.earth_sun_distance_au == scene["earth_sun_distance_au"]
-        found = read_aod(
+        place = {"longitude_deg": granule.longitude_deg, "latitude_deg": granule.latitude_deg}
+        field = read_aerosol(
             [made / name for name in manifest["aod"]],
-            bounds_lonlat=(
-                granule.longitude_deg - 0.02,
-                granule.latitude_deg - 0.02,
-                granule.longitude_deg + 0.02,
-                granule.latitude_deg + 0.02,
-            ),
+            **place,
             acquired=granule.acquired,
+            dem=[made / name for name in manifest["dem"]],
         )
-        assert found.aod550 == pytest.approx(scene["aod550"])
-        assert found.water_vapour_g_cm2 == pytest.approx(scene["water_vapour_g_cm2"])
+        aod, uncertainty, water = field.at(*place.values())
+        assert float(aod) == pytest.approx(scene["aod550"])
+        assert float(uncertainty) == pytest.approx(0.02)
+        above = water_above(float(water), scene["elevation_m"])
+        assert above == pytest.approx(scene["water_vapour_g_cm2"], rel=0.003)
 
 
 def test_elevation_and_reference_fit_the_truth(made, manifest, truth):

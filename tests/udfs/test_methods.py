@@ -15,10 +15,12 @@ from geoquarry.schemas.errors import UsageError
 from geoquarry.schemas.index import indices
 from geoquarry.schemas.sensor import sensor
 from geoquarry.schemas.tables import results_schema, tiles_schema
-from geoquarry.udfs import methods, observation, tile_method
+from geoquarry.udfs import methods, tile_method
 from geoquarry.udfs.atmosphere import add_atmosphere
 from geoquarry.udfs.indices import dequantise
+from geoquarry.udfs.observation import Observation
 from geoquarry.udfs.radiometry import radiance_to_dn
+from geoquarry.udfs.tile_atmosphere import TileAtmosphere
 
 SENSOR = "aster_l1t"
 NAMES = sensor(SENSOR).names
@@ -251,7 +253,8 @@ BAD = {
     "flags of another size": ({"flags": encode(np.ones((3, 3), np.uint16))}, "flags"),
     "window over the edge": ({"row0": 1}, "row0"),
     "no window": ({"col0": None}, "col0"),
-    "no coefficients": ({"xa": None, "xb": None, "xc": None}, "xa"),
+    "no coefficients and no state": ({"xa": None, "xb": None, "xc": None}, "aod550"),
+    "coefficients in part": ({"xa": None}, "xa"),
     "NaN coefficients": ({"xb": [float("nan")] * 9}, "xb"),
     "too few coefficients": ({"xc": [0.1]}, "xc"),
     "no gain": ({"radiance_scale": None}, "radiance_scale"),
@@ -274,9 +277,10 @@ def test_a_bad_granule_is_listed_and_the_others_go_on(what):
     assert alone["flags"] is None
 
 
-def test_the_hint_for_missing_coefficients_says_what_to_do():
-    result = compute("mosaic", [a_row("g", grey(), xa=None)])
-    assert result["issues"][0]["error"] == ("row has no coefficients; ingest with --atmosphere 6s")
+def test_the_hint_for_a_missing_state_says_what_to_do():
+    result = compute("mosaic", [a_row("g", grey(), xa=None, xb=None, xc=None)])
+    says = "row has no aod550; ingest the granule again, or give xa, xb, xc"
+    assert result["issues"][0]["error"] == says
 
 
 def test_nothing_to_see_is_empty_not_failed():
@@ -343,7 +347,8 @@ def test_int16_radiance_gives_the_same_as_counts():
 
 
 def test_lookup_and_arithmetic_give_the_same_bits():
-    held = observation.Observation(a_row("g", grey(0.2)), sensor(SENSOR), (SIZE, SIZE), 25.0)
+    air = TileAtmosphere(sensor(SENSOR), (SIZE, SIZE))
+    held = Observation(a_row("g", grey(0.2)), air, 25.0)
     held.dn = np.random.default_rng(1).integers(0, 256, held.dn.shape).astype(np.uint8)
     quick = held.block(slice(0, SIZE))[0]
     held._table = None
@@ -353,7 +358,7 @@ def test_lookup_and_arithmetic_give_the_same_bits():
 def test_requests_are_completed_and_aliases_resolved():
     assert methods.normalise("merge", {}, SENSOR) == (
         "mosaic",
-        {"mosaic": "median", "dtype": "int16"},
+        {"mosaic": "median", "dtype": "int16", "atmosphere": "per_pixel", "outside": "clamp"},
     )
     name, params = methods.normalise(
         "mineral_indices", {"indices": "NDVI, clay", "mosaic": None}, SENSOR
@@ -374,6 +379,8 @@ def test_requests_are_completed_and_aliases_resolved():
         ("mosaic", {"balance": "none"}, "no parameter 'balance'"),
         ("color_balancing", {"balance": 3}, "histogram, none, tasseled_cap"),
         ("mosaic", {"dtype": "int8"}, "float32, int16"),
+        ("mosaic", {"atmosphere": "per_row"}, "per_pixel, per_tile"),
+        ("mosaic", {"outside": "ignore"}, "clamp, error"),
         ("mineral_indices", {"indices": "gold"}, "No index 'gold'"),
         ("mineral_indices", {"indices": []}, "or 'all'"),
     ],
