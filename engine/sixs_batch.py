@@ -14,7 +14,17 @@ from geoquarry.schemas.errors import InputError
 from geoquarry.schemas.lut_grid import LutState
 from geoquarry.schemas.sensor import sensor
 
-OUTPUTS = ("path_reflectance", "gas", "down", "up", "spherical_albedo")
+OUTPUTS = (
+    "path_reflectance",
+    "gas",
+    "down",
+    "up",
+    "spherical_albedo",
+    "molecular_depth",
+    "aerosol_depth",
+    "aerosol_albedo",
+    "aerosol_phase",
+)
 """What is kept of each run; ``path_reflectance`` is the apparent reflectance over the state's
 ground, printed with seven digits, where the intrinsic one has three."""
 
@@ -49,13 +59,18 @@ def outputs_of(
         ),
         state.ground_reflectance,
     )
-    scattering = found.trans["total_scattering"]
+    scattering, depth = found.trans["total_scattering"], found.rat["optical_depth_total"]
+    aerosol = state.aerosols  # without, 6S prints no numbers for it
     return {
         "path_reflectance": found.values["apparent_reflectance"],
         "gas": found.trans["global_gas"].total,
         "down": scattering.downward,
         "up": scattering.upward,
         "spherical_albedo": found.rat["spherical_albedo"].total,
+        "molecular_depth": depth.rayleigh,
+        "aerosol_depth": depth.aerosol if aerosol else 0.0,
+        "aerosol_albedo": found.rat["single_scattering_albedo"].aerosol if aerosol else 0.0,
+        "aerosol_phase": found.rat["phase_function_I"].aerosol if aerosol else 0.0,
     }
 
 

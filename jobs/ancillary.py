@@ -1,6 +1,6 @@
 """What the air and the ground are like: aerosol, water, ozone, elevation, reference of one tile."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from geoquarry.schemas.grid import Grid
 from geoquarry.schemas.ozone import SOURCE as OZONE_SOURCE
 from geoquarry.schemas.ozone import ozone_column
 from geoquarry.schemas.tables import LATTICE, NODATA_INT16
+from geoquarry.udfs.tile_cells import per_cell, side
 
 DEFAULT_AOD = 0.1
 """Where nothing was retrieved: clean continental air; such pixels are flagged."""
@@ -187,7 +188,8 @@ def _aerosol_and_water(
     if missing.any():
         where = "the tile" if missing.all() else "a part of the tile"
         source += f"; default {DEFAULT_AOD:g} in {where}, no retrieval within {REACH_KM:g} km"
-        found["flags"] = _flagged(row, grid_size=blob.header(row["elevation"]).width, cells=missing)
+        cells = missing[:-1, :-1] | missing[1:, :-1] | missing[:-1, 1:] | missing[1:, 1:]
+        found["flags"] = _flagged(row, blob.header(row["elevation"]).width, cells)
     if dry.any():
         source += f"; {WATER_FALLBACK}" + (" in a part of the tile" if not dry.all() else "")
     aod = np.where(missing, DEFAULT_AOD, aod)
@@ -217,15 +219,39 @@ def _shares(row: dict[str, Any], grid: Grid) -> NDArray[np.float64]:
     return shares
 
 
-def _flagged(row: dict[str, Any], *, grid_size: int, cells: NDArray[np.bool_]) -> bytes:
-    """Flags with ATMOSPHERE_CLAMPED in every lattice cell that has a point of ``cells``."""
+def _flagged(row: Mapping[str, Any], grid_size: int, cells: NDArray[np.bool_]) -> bytes:
+    """Flags with ATMOSPHERE_CLAMPED in the cells of a lattice that are True."""
     bits = blob.decode(row["flags"]).copy()
-    corners = cells[:-1, :-1] | cells[1:, :-1] | cells[:-1, 1:] | cells[1:, 1:]
-    at = (np.arange(grid_size) * (LATTICE - 1)) // grid_size
-    rows = at[row["row0"] : row["row0"] + bits.shape[0]]
-    columns = at[row["col0"] : row["col0"] + bits.shape[1]]
-    bits[corners[np.ix_(rows, columns)]] |= np.uint16(flags.ATMOSPHERE_CLAMPED)
+    rows, columns = _cells_of(row, bits.shape, grid_size)
+    bits[cells[np.ix_(rows, columns)]] |= np.uint16(flags.ATMOSPHERE_CLAMPED)
     return blob.encode(bits)
+
+
+def _cells_of(
+    row: Mapping[str, Any], shape: tuple[int, ...], grid_size: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Lattice cells of the rows and columns of a row's window."""
+    at = side(grid_size).cell
+    first, left = row["row0"], row["col0"]
+    return at[first : first + shape[0]], at[left : left + shape[1]]
+
+
+def still_clamped(row: Mapping[str, Any], old: Mapping[str, Any], grid: Grid) -> bytes:
+    """Flags of a row cut anew, with ATMOSPHERE_CLAMPED in the cells that had it before.
+
+    Parameters
+    ----------
+    row : mapping
+        As `cut.cut` makes it.
+    old : mapping
+        The row of the same tile and granule that knew where nothing was retrieved.
+    grid : Grid
+    """
+    if old["flags"] is None:
+        return bytes(row["flags"])
+    had = (blob.decode(old["flags"]) & np.uint16(flags.ATMOSPHERE_CLAMPED)) != 0
+    cells = per_cell(np.logical_or, had, *_cells_of(old, had.shape, grid.tile_size), empty=False)
+    return _flagged(row, grid.tile_size, cells)
 
 
 def _mean_where_observed(elevation: NDArray[np.int16], row: dict[str, Any]) -> float:

@@ -1,5 +1,6 @@
 """Coefficients of rows: found by 6S, looked up from their state, or what stands against it."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,8 +35,16 @@ def add_coefficients(rows: Sequence[dict[str, Any]], cache: sixs.Cache) -> None:
         row.update(xa=found.xa, xb=found.xb, xc=found.xc)
 
 
-def with_coefficients(row: Mapping[str, Any]) -> Mapping[str, Any]:
+def with_coefficients(row: Mapping[str, Any], amiss: Counter[str]) -> Mapping[str, Any]:
     """The row with coefficients looked up from its own state, unless it has some.
+
+    Parameters
+    ----------
+    row : mapping
+        Of a `tiles` table.
+    amiss : Counter
+        Counts what the lookup table does not cover and was clamped; a row of coefficients has no
+        place to say so.
 
     Raises
     ------
@@ -45,10 +54,12 @@ def with_coefficients(row: Mapping[str, Any]) -> Mapping[str, Any]:
     if all(row[name] is not None for name in NAMES):
         return row
     try:
-        found = read_state(row, sensor(row["sensor"]), strict=False).uniform()
+        state = read_state(row, sensor(row["sensor"]), strict=False)
+        found = state.uniform()
     except InputError as error:
         where = f"tile {row['tile_x']},{row['tile_y']} of {row['granule_id']}"
         raise InputError(f"{where}: no xa, xb, xc, and its state gives none: {error}") from error
+    amiss.update(state.notes)
     return {**row, **{name: values.tolist() for name, values in zip(NAMES, found, strict=True)}}
 
 

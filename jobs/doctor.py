@@ -54,13 +54,17 @@ def examine(warehouse: str) -> list[dict[str, str]]:
     return found
 
 
+def _table_name(sensor_name: str) -> str:
+    return f"lookup table {sensor_name}"
+
+
 def _table(sensor_name: str) -> dict[str, str]:
-    what = f"lookup table {sensor_name}"
+    what = _table_name(sensor_name)
     try:
         found = lut(sensor_name, "Continental")
     except GeoquarryError as error:
         return {"what": what, "state": "missing", "about": str(error)}
-    about = f"{found.aerosol_model}, {found.provenance['sixs']}, digest {found.digest[:12]}"
+    about = f"{found.aerosol_model}, {found.provenance.get('sixs')}, digest {found.digest[:12]}"
     return {"what": what, "state": "ok", "about": about}
 
 
@@ -91,6 +95,7 @@ def main(args: argparse.Namespace) -> int:
     """Run `geoquarry doctor`."""
     findings = examine(args.warehouse)
     answer(findings if args.json else table_text(findings), as_json=args.json)
-    needed = {"python", "6S", "PROJ", *NEEDED}
+    tables = (_table_name(name) for name in sensors())
+    needed = {"python", "PROJ", *tables, *NEEDED}  # 6S is an extra: its table is what jobs use
     bad = [f for f in findings if f["state"] == "missing" and f["what"] in needed]
     return FAILED if bad else DONE

@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+from collections import Counter
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -122,12 +123,14 @@ def _published(path: Path, rows: Any, about: dict[str, Any]) -> int:
         writer = import_module(f"geoquarry.engine.{about['sensor']}_gmi_writer")
     except ModuleNotFoundError:
         raise UsageError(f"No published layout for sensor {about['sensor']!r}.") from None
-    count = -1  # the header
+    count, amiss = -1, Counter[str]()  # the header
     with replacing(path) as part, open(part, "w", encoding="utf-8", newline="") as out:
         lines = csv.writer(out, lineterminator="\n")
-        for record in writer.write_gmi(map(with_coefficients, rows)):
+        for record in writer.write_gmi(with_coefficients(row, amiss) for row in rows):
             lines.writerow(record)
             count += 1
+    for text, times in sorted(amiss.items()):
+        say(f"{text} in {times} of the rows, whose coefficients are looked up.")
     return count
 
 

@@ -13,7 +13,13 @@ from geoquarry.engine.appender import Appender
 from geoquarry.engine.local import Engine
 from geoquarry.engine.readers import reader
 from geoquarry.engine.sixs_state import AEROSOL_MODELS
-from geoquarry.jobs.ancillary import Ancillary, add_ancillary, air_over, number_or_files
+from geoquarry.jobs.ancillary import (
+    Ancillary,
+    add_ancillary,
+    air_over,
+    number_or_files,
+    still_clamped,
+)
 from geoquarry.jobs.coefficients import add_coefficients, not_covered
 from geoquarry.jobs.console import (
     DONE,
@@ -139,6 +145,8 @@ def ingest(
     if not refresh_flags:
         if aod is None or dem is None:
             raise UsageError("Say what the air and the ground are like: --aod and --dem.")
+        if aerosol_model == "NoAerosols" and atmosphere == "lut":
+            raise UsageError("No lookup table is without aerosol: --aod 0, or --atmosphere 6s.")
         if engine.exists(table):
             engine.ensure(table, schema)  # another sensor is refused before anything is read
     report = Report()
@@ -278,6 +286,9 @@ def _with_new_flags(
         (row["tile_x"], row["tile_y"]): row
         for row in rows_of(granule, to_lattice(granule), frame, only)
     }
+    for tile, row in fresh.items():
+        if tile in kept:
+            row["flags"] = still_clamped(row, kept[tile], frame)
     return [{**row, **fresh.get(tile, {})} for tile, row in kept.items()]
 
 

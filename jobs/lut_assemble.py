@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from geoquarry.schemas.errors import InputError
 from geoquarry.schemas.lut_grid import RANGES, LutGrid, LutState, Part
+from geoquarry.schemas.sensor import sensor
+from geoquarry.udfs.lut_single import scattering_angle_deg, single_scattering
 
 Found = Mapping[tuple[str, LutState], Mapping[str, float]]
 """What 6S said: (band, state) -> outputs by name."""
@@ -52,6 +54,7 @@ def assemble(
             "transmittance": parts["scattering"].axes,
             "albedo": {k: v for k, v in parts["scattering"].axes.items() if k != "angle"},
             "depth": parts["gas"].axes,
+            "phase": parts["phase"].axes,
         }
         both: tuple[str, ...] = ()
         if "coupling" in parts:
@@ -68,11 +71,12 @@ def assemble(
                 for part, chosen in axes.items()
             },
         }
+    mine = {band for parts in grid.groups.values() for band in parts["path"].bands}
     about = {
         "format": 1,
         "sensor": grid.sensor,
         "aerosol_model": aerosol_model,
-        "bands": [band for parts in grid.groups.values() for band in parts["path"].bands],
+        "bands": [name for name in sensor(grid.sensor).names if name in mine],
         "ranges": {name: list(limits) for name, limits in RANGES.items()},
         "groups": groups,
         "provenance": dict(provenance),
@@ -84,11 +88,16 @@ def _group(parts: Mapping[str, Part], found: Found) -> dict[str, Floats]:
     path = _array(parts["path"], found, "path_reflectance")
     clear = _array(parts["clear"], found, "path_reflectance")
     gas = _array(parts["clear"], found, "gas")
-    # What the aerosol adds to the molecules, with the gases that are always there taken off.
+    phase, single = _single(parts["phase"], found)
+    # What the aerosol adds to the molecules, with the gases that are always there taken off, and
+    # without the light it scatters once, whose features no few nodes would catch.
     aerosol = (path - clear[:, :, :, None]) / gas[:, :, :, None]
+    aerosol -= _once(parts["path"], parts["phase"], phase, single)
     albedo = _array(parts["scattering"], found, "spherical_albedo")
     made = {
         "aerosol": aerosol,
+        "phase": phase,
+        "single": single,
         "rayleigh": _array(parts["rayleigh"], found, "path_reflectance"),
         "transmittance": _array(parts["scattering"], found, "down"),
         "albedo": albedo[:, -1],  # the same under every sun
@@ -97,6 +106,49 @@ def _group(parts: Mapping[str, Part], found: Found) -> dict[str, Floats]:
     if "coupling" in parts:
         made["coupling_ozone"], made["coupling_water"] = _coupling(parts["coupling"], found)
     return made
+
+
+def _single(part: Part, found: Found) -> tuple[Floats, Floats]:
+    """How aerosol scatters: phase function by angle, and what `single_scattering` needs besides.
+
+    The second array, shape (band, 3): single scattering albedo, optical depth per unit of depth at
+    550 nm, optical depth of molecules at sea level.
+    """
+    phase = _array(part, found, "aerosol_phase")
+    first = next(state for _, state in part.nodes())
+    depth = _array(part, found, "aerosol_depth")[:, 0] / first.aod550
+    others = (_array(part, found, n)[:, 0] for n in ("aerosol_albedo", "molecular_depth"))
+    albedo, molecules = others
+    return phase, np.stack([albedo, depth, molecules], axis=1)
+
+
+def _once(path: Part, turns: Part, phase: Floats, single: Floats) -> Floats:
+    """Light scattered once by aerosol at the nodes of the path part, shape as its arrays."""
+    states = [state for _, state in path.nodes()]
+    sun, view, apart, aod, level = (
+        np.array([getattr(state, name) for state in states])
+        for name in (
+            "sun_zenith_deg",
+            "view_zenith_deg",
+            "relative_azimuth_deg",
+            "aod550",
+            "elevation_m",
+        )
+    )
+    angle = scattering_angle_deg(sun, view, apart)
+    found = [
+        single_scattering(
+            phase=np.interp(angle, turns.axes["turn"], values),
+            aerosol_albedo=albedo,
+            aerosol_depth=depth * aod,
+            molecular_depth=molecules,
+            sun_zenith_deg=sun,
+            view_zenith_deg=view,
+            elevation_m=level,
+        )
+        for values, (albedo, depth, molecules) in zip(phase, single, strict=True)
+    ]
+    return np.stack(found).reshape(len(found), *(len(nodes) for nodes in path.axes.values()))
 
 
 def _coupling(part: Part, found: Found) -> tuple[Floats, Floats]:

@@ -10,6 +10,7 @@ from typing import Any
 from geoquarry.engine import sixs
 from geoquarry.engine.atomic import replacing
 from geoquarry.engine.local import Engine
+from geoquarry.engine.sixs_batch import OUTPUTS
 from geoquarry.jobs.console import DONE, FAILED, answer, say
 from geoquarry.jobs.lut_assemble import assemble
 from geoquarry.jobs.run import watch
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--detail",
         choices=["full", "coarse"],
         default="full",
-        help="coarse: for trials, every second node of the path reflectance",
+        help="coarse: for trials, every second sun of the path reflectance",
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="default ./lut_SENSOR_MODEL.npz")
     parser.add_argument("--explain", action="store_true", help="say what would be run, and stop")
@@ -70,7 +71,11 @@ def job_of(engine: Engine, grid: LutGrid, aerosol_model: str) -> Job:
         source=states,
         target=answers,
         method=METHOD,
-        params={"aerosol_model": aerosol_model, "sixs": sixs.version()},
+        params={
+            "aerosol_model": aerosol_model,
+            "sixs": sixs.version(),
+            "outputs": list(OUTPUTS),  # answers that lack one are asked for again
+        },
         udf=UDF,
         columns=("band", "states"),
         schema=optics_schema(grid.sensor, grid.detail),
@@ -78,12 +83,17 @@ def job_of(engine: Engine, grid: LutGrid, aerosol_model: str) -> Job:
     )
 
 
-def found_in(engine: Engine, answers: str) -> dict[tuple[str, LutState], Mapping[str, float]]:
-    """What 6S said, from the table of answers."""
+def found_in(
+    engine: Engine, answers: str, batches: int
+) -> dict[tuple[str, LutState], Mapping[str, float]]:
+    """What 6S said, from the first batches of the table of answers.
+
+    An earlier, larger grid may have left more behind, perhaps of another 6S.
+    """
     found: dict[tuple[str, LutState], Mapping[str, float]] = {}
-    for batch in engine.read(answers, ["status", "band", "states", "optics"]):
+    for batch in engine.read(answers, ["tile_x", "status", "band", "states", "optics"]):
         for row in batch.to_pylist():
-            if row["status"] == "ok":
+            if row["status"] == "ok" and row["tile_x"] < batches:
                 for state, optics in zip(row["states"], row["optics"], strict=True):
                     found[row["band"], LutState(**state)] = optics
     return found
@@ -119,7 +129,7 @@ def main(args: argparse.Namespace, engine: Engine) -> int:
             say(f"batch {batch.tile_x}: {batch.message}")
         say(f"{len(report.failed)} batches failed: no table was written. Run it again to retry.")
         return FAILED
-    found = found_in(engine, job.target)
+    found = found_in(engine, job.target, plan.tiles + plan.skipped)
     arrays, about = assemble(
         grid,
         found,

@@ -158,7 +158,7 @@ def apparent_reflectance(optics: Sequence[Sequence[sixs.Optics]], ground: float)
     """Reflectance at the top of the atmosphere over a uniform Lambertian ground.
 
     6S's own formula with 6S's own numbers; a second run over bright ground has coupled gas and
-    scattering in the bands where that matters (`sixs.COUPLED_BELOW_UM`).
+    scattering in the bands where that matters (`schemas.lut_grid.coupled`).
 
     Parameters
     ----------

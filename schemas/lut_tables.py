@@ -31,6 +31,10 @@ OPTICS = pa.struct(
         ("down", pa.float64()),
         ("up", pa.float64()),
         ("spherical_albedo", pa.float64()),
+        ("molecular_depth", pa.float64()),
+        ("aerosol_depth", pa.float64()),
+        ("aerosol_albedo", pa.float64()),
+        ("aerosol_phase", pa.float64()),
     ]
 )
 METHOD = "sixs"

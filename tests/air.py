@@ -3,6 +3,7 @@
 import numpy as np
 
 from geoquarry.schemas.lut_grid import LutState
+from geoquarry.udfs.lut_single import scattering_angle_deg, single_scattering
 
 
 def depth(band: int, state: LutState) -> float:
@@ -31,6 +32,12 @@ def optics(band: int, state: LutState) -> dict[str, float]:
     half = gas(band, airmass, state.water_vapour_g_cm2 / 2, state.ozone_cm_atm, state.elevation_m)
     molecules = 0.05 / (1 + band) * np.exp(-state.elevation_m / 8000) * (1 + aside**2)
     aerosol = 0.1 / (1 + band) * (1 - np.exp(-state.aod550)) * (1.2 - 0.3 * aside + 0.2 * (1 - sun))
+    angles = state.sun_zenith_deg, state.view_zenith_deg, state.relative_azimuth_deg
+    turn = float(scattering_angle_deg(*angles))
+    phase = 0.2 + 0.05 * max(0.0, turn - 165)  # a corner that no polynomial takes
+    air = {"aerosol_albedo": 0.9, "aerosol_depth": state.aod550 / (1 + band)}
+    air |= {"molecular_depth": 0.1 / (1 + band), "phase": phase, "elevation_m": state.elevation_m}
+    aerosol += single_scattering(sun_zenith_deg=angles[0], view_zenith_deg=angles[1], **air)
     total = gas(band, airmass, state.water_vapour_g_cm2, state.ozone_cm_atm, state.elevation_m)
     dry_both = gas(band, airmass, 0.0, state.ozone_cm_atm, state.elevation_m)
     legs = 0.002 * airmass * state.ozone_cm_atm + 0.05 * np.log(dry_both / total)
@@ -45,4 +52,8 @@ def optics(band: int, state: LutState) -> dict[str, float]:
         "up": float(up),
         "spherical_albedo": float(albedo),
         "coupling": float(both),
+        "molecular_depth": air["molecular_depth"],
+        "aerosol_depth": air["aerosol_depth"],
+        "aerosol_albedo": air["aerosol_albedo"],
+        "aerosol_phase": float(phase),
     }

@@ -7,6 +7,7 @@ measured error; `geoquarry lut check` measures it again.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from geoquarry.schemas.atmosphere import coefficients_from_transmittances
 from geoquarry.schemas.errors import InputError
-from geoquarry.udfs.lut_file import find, unpack
+from geoquarry.schemas.sensor import sensor
+from geoquarry.udfs.lut_file import REBUILD, find, locate, unpack
 from geoquarry.udfs.lut_group import Group
 
 Floats = NDArray[np.float64]
@@ -23,6 +25,8 @@ BELOW_SEA_LEVEL_M = 100.0
 change the molecular path reflectance of the green band by 3e-4."""
 CHUNK = 1000
 """States computed at a time."""
+LOWEST_SUN_DEG = 89.0
+"""Sun zenith beyond which the light on the ground counts as here; clamped and flagged anyway."""
 UNSURE_ABOVE_DEG = 75.0
 """Sun zenith above which a result is flagged: the plane-parallel air of 6S bends there."""
 
@@ -231,7 +235,9 @@ class Lut:
             As `optics`.
         """
         found = self.optics(sun_zenith_deg=sun_zenith_deg, outside=outside, **state)
-        sun = np.clip(np.asarray(sun_zenith_deg, np.float64), *self.ranges["sun_zenith_deg"])
+        # How much light falls on the ground is arithmetic, not part of the table: not clamped,
+        # down to where there is none.
+        sun = np.minimum(np.asarray(sun_zenith_deg, np.float64), LOWEST_SUN_DEG)
         return coefficients_from_transmittances(
             path_reflectance=found.path_reflectance,
             gas=found.gas,
@@ -250,9 +256,8 @@ def _part(values: Floats, part: NDArray[np.intp]) -> Floats:
     return values if values.shape[-1] == 1 else values[..., part]
 
 
-@lru_cache(maxsize=8)
 def lut(sensor_name: str, aerosol_model: str) -> Lut:
-    """The table of a sensor under an aerosol model; read once per process.
+    """The table of a sensor under an aerosol model; read once per process while it does not change.
 
     Parameters
     ----------
@@ -261,7 +266,27 @@ def lut(sensor_name: str, aerosol_model: str) -> Lut:
     Raises
     ------
     InputError
-        There is none, or it is damaged.
+        There is none, it is damaged, or it is another one than its name says.
     """
-    data, where = find(sensor_name, aerosol_model)
-    return Lut(*unpack(data, where))
+    path = locate(sensor_name, aerosol_model)
+    # A process may outlive a table: what `methods.revision` reads must be what jobs compute with.
+    state = path.stat() if isinstance(path, Path) else None
+    changed = (state.st_mtime_ns, state.st_size) if state else None
+    return _read(sensor_name, aerosol_model, str(path), changed)
+
+
+@lru_cache(maxsize=8)
+def _read(sensor_name: str, aerosol_model: str, where: str, changed: tuple[int, int] | None) -> Lut:
+    arrays, about = unpack(*find(sensor_name, aerosol_model))
+    try:
+        table = Lut(arrays, about)
+    except (KeyError, IndexError, ValueError, TypeError) as error:
+        text = f"{where} has other parts than this geoquarry reads ({error!r}). {REBUILD}"
+        raise InputError(text) from error
+    asked = sensor_name, aerosol_model.lower(), tuple(sensor(sensor_name).names)
+    if (table.sensor, table.aerosol_model.lower(), table.bands) != asked:
+        raise InputError(
+            f"{where} is a lookup table of {table.sensor} under {table.aerosol_model} aerosol with "
+            f"bands {', '.join(table.bands)}: not what its name says. {REBUILD}"
+        )
+    return table

@@ -5,8 +5,10 @@ import io
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,11 @@ FOLDER_VARIABLE = "GEOQUARRY_LUT_DIR"
 """A folder of tables built elsewhere; looked at before the ones that ship beside this module."""
 ABOUT = "about"
 Arrays = Mapping[str, NDArray[np.floating]]
+NOT_READABLE = (
+    *(OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What NumPy, zipfile and json raise over a file that is damaged or something else."""
 
 
 def file_name(sensor_name: str, aerosol_model: str) -> str:
@@ -88,7 +95,7 @@ def unpack(data: bytes, where: str) -> tuple[dict[str, NDArray[np.floating]], di
             arrays = {name: archive[name] for name in archive.files}
         about = json.loads(arrays.pop(ABOUT).tobytes())
         digest = about.pop("digest")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+    except NOT_READABLE as error:
         raise InputError(f"{where} is no lookup table ({error}). {REBUILD}") from error
     if about.get("format") != FORMAT:
         raise InputError(
@@ -102,25 +109,42 @@ def unpack(data: bytes, where: str) -> tuple[dict[str, NDArray[np.floating]], di
 REBUILD = "Build it again (geoquarry lut build) or install geoquarry again."
 
 
+def locate(sensor_name: str, aerosol_model: str) -> Traversable:
+    """The file of a table: in the folder of `FOLDER_VARIABLE`, or beside this module.
+
+    Raises
+    ------
+    InputError
+        There is no such table, or no such folder; the message says how to get one.
+    """
+    name = file_name(sensor_name, aerosol_model)
+    folder = os.environ.get(FOLDER_VARIABLE)
+    if folder:
+        if not os.path.isdir(folder):  # never another table than the one that was asked for
+            raise InputError(f"{FOLDER_VARIABLE} is {folder!r}: there is no such folder.")
+        path = Path(folder, name)
+        if path.is_file():
+            return path
+    shipped = files("geoquarry.udfs") / name
+    if shipped.is_file():
+        return shipped
+    raise InputError(
+        f"No lookup table for sensor {sensor_name!r} and aerosol model {aerosol_model!r}. Build it "
+        f"(geoquarry lut build --aerosol-model {aerosol_model}) and name its folder in "
+        f"{FOLDER_VARIABLE}, or ingest with --atmosphere 6s."
+    )
+
+
 def find(sensor_name: str, aerosol_model: str) -> tuple[bytes, str]:
     """Bytes of a table and where they lie.
 
     Raises
     ------
     InputError
-        There is no such table; the message says how to get one.
+        As `locate`, or the file cannot be read.
     """
-    name = file_name(sensor_name, aerosol_model)
-    folder = os.environ.get(FOLDER_VARIABLE)
-    if folder:
-        path = Path(folder, name)
-        if path.is_file():
-            return path.read_bytes(), str(path)
-    shipped = files("geoquarry.udfs") / name
-    if shipped.is_file():
-        return shipped.read_bytes(), name
-    raise InputError(
-        f"No lookup table for sensor {sensor_name!r} and aerosol model {aerosol_model!r}. Build it "
-        f"(geoquarry lut build --aerosol-model {aerosol_model}) and name its folder in "
-        f"{FOLDER_VARIABLE}, or ingest with --atmosphere 6s."
-    )
+    path = locate(sensor_name, aerosol_model)
+    try:
+        return path.read_bytes(), str(path) if isinstance(path, Path) else path.name
+    except OSError as error:
+        raise InputError(f"The lookup table {path} cannot be read: {error}") from error

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoquarry.schemas.lut_grid import LOG_WATER
+from geoquarry.udfs.lut_single import scattering_angle_deg, single_scattering
 from geoquarry.udfs.lut_terms import Terms, chebyshev, coefficients, contract, disk, disk_powers
 
 Floats = NDArray[np.float64]
@@ -64,7 +65,8 @@ class Group:
     Parameters
     ----------
     arrays : dict of str -> float64
-        ``aerosol (band, sun, view, aod, elevation)``,
+        ``aerosol (band, sun, view, aod, elevation)`` beyond single scattering,
+        ``phase (band, turn)`` and ``single (band, 3)`` for that (see `lut_single`),
         ``rayleigh (band, sun, view, elevation, ozone)``,
         ``transmittance (band, angle, root_aod, elevation)``,
         ``albedo (band, root_aod, elevation)``,
@@ -84,7 +86,10 @@ class Group:
         self._axes = {
             part: [Axis(name, nodes) for name, nodes in axes]
             for part, axes in facts["axes"].items()
+            if part != "phase"
         }
+        self._turns = np.asarray(dict(facts["axes"]["phase"])["turn"], np.float64)
+        self._phase, self._single = arrays["phase"], arrays["single"]
         # Between its levels the gas part is linear in elevation, so that axis is left as it is.
         self._levels = np.asarray(dict(facts["axes"]["depth"])["elevation"], np.float64)
         self._held = {
@@ -121,6 +126,7 @@ class Group:
             half = self._gas(airmass, water / 2, ozone, level, bands)
             seen_as = {"sun": sun, "view": (view, apart), "elevation": level}
             aerosol = self._part("aerosol", {**seen_as, "aod": aod}, bands)
+            aerosol = aerosol + self._once(sun, view, apart, aod, level, bands)
             rayleigh = self._part("rayleigh", {**seen_as, "ozone": ozone}, bands)
             size = np.broadcast_shapes(up.shape, gas.shape, down[bands].shape)
             coupling = np.ones(size)
@@ -151,6 +157,29 @@ class Group:
         ]
         held = self._held[part]
         return contract(held if bands is None else held[list(bands)], terms)[:, 0]
+
+    def _once(
+        self,
+        sun: Floats,
+        view: Floats,
+        apart: Floats,
+        aod: Floats,
+        level: Floats,
+        bands: Sequence[int],
+    ) -> Floats:
+        """Light that aerosol scatters once, shape (band, state)."""
+        angle = scattering_angle_deg(sun, view, apart)
+        phase = np.stack([np.interp(angle, self._turns, self._phase[band]) for band in bands])
+        albedo, per_aod, molecules = self._single[list(bands)].T[:, :, None]
+        return single_scattering(
+            phase=phase,
+            aerosol_albedo=albedo,
+            aerosol_depth=per_aod * aod,
+            molecular_depth=molecules,
+            sun_zenith_deg=sun,
+            view_zenith_deg=view,
+            elevation_m=level,
+        )
 
     def _coupling(
         self,

@@ -87,7 +87,7 @@ def disk(
 
 
 def disk_powers(zeniths_deg: Sequence[float], azimuths: int) -> list[tuple[int, int]]:
-    """Powers that a disk of rings can tell apart.
+    """Powers to describe a disk of rings with, fewer than it has nodes.
 
     Parameters
     ----------
@@ -99,14 +99,15 @@ def disk_powers(zeniths_deg: Sequence[float], azimuths: int) -> list[tuple[int, 
     Returns
     -------
     powers : list of (i, j)
-        ``i`` below the number of azimuths, ``i + 2 j`` up to what that many rings hold.
+        ``i`` below the number of azimuths, ``i + 2 j`` at most the number of rings: the rings
+        could hold more, but then the roughness of 6S would go through instead of averaging out.
 
     Examples
     --------
-    >>> disk_powers([0.0, 30.0], 2)
-    [(0, 0), (1, 0), (0, 1)]
+    >>> disk_powers([0.0, 15.0, 30.0], 2)
+    [(0, 0), (1, 0), (0, 1), (1, 1)]
     """
-    degree = 2 * (len(zeniths_deg) - 1)
+    degree = len(zeniths_deg)
     return [(i, j) for j in range(degree // 2 + 1) for i in range(azimuths) if i + 2 * j <= degree]
 
 

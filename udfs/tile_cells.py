@@ -102,6 +102,7 @@ class Ground:
         return bool(self.low_m.min() == NODATA_ELEVATION)
 
     def filled(self, elevation_m: float) -> "Ground":
-        """The same with one elevation where there is none, rounded to metres."""
+        """The same with one elevation where there is none, in whole metres that int16 holds."""
         found = self.elevation_m
-        return Ground(np.where(found == NODATA_ELEVATION, np.int16(round(elevation_m)), found))
+        metres = np.int16(np.clip(round(elevation_m), NODATA_ELEVATION + 1, 32767))
+        return Ground(np.where(found == NODATA_ELEVATION, metres, found))

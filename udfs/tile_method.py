@@ -200,11 +200,10 @@ class TileMethod:
         if not self._used:
             row["issues"] = _sorted(self._issues)
             row["status"] = "failed" if self._issues else "empty"
-            row["message"] = (
-                "none of the granules can be used, see issues"
-                if self._issues
-                else "no granule covers this tile"
-            )
+            row["message"] = "no granule covers this tile"
+            if self._issues:
+                first = row["issues"][0]["error"]
+                row["message"] = f"none of the granules can be used, see issues; the first: {first}"
             return row
         row["provenance"]["correction"] = [
             {**json.loads(source), "granules": count}

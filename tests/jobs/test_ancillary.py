@@ -16,10 +16,17 @@ from geoquarry.engine.ancillary_writer import (
 )
 from geoquarry.engine.raster import project_points
 from geoquarry.engine.sinusoidal import SINUSOIDAL
-from geoquarry.jobs.ancillary import Ancillary, add_ancillary, air_over, lattice_points
+from geoquarry.jobs.ancillary import (
+    Ancillary,
+    add_ancillary,
+    air_over,
+    lattice_points,
+    still_clamped,
+)
 from geoquarry.schemas import blob, flags
 from geoquarry.schemas.atmosphere import water_fraction, water_fractions
 from geoquarry.schemas.grid import grid
+from geoquarry.udfs.tile_cells import side
 
 WHEN = datetime(2006, 6, 18, 17, 48, tzinfo=UTC)
 GRANULE = SimpleNamespace(acquired=WHEN)
@@ -142,3 +149,18 @@ def test_only_cells_without_a_retrieval_in_reach_are_flagged(made, tmp_path):
     assert clamped[:, : 7 * 64].all()
     assert not clamped[:, 10 * 64 :].any()
     assert "default 0.1 in a part of the tile" in row["atmosphere_source"]
+
+
+def test_masks_cut_anew_keep_the_cells_where_nothing_was_retrieved():
+    """Also in tiles that 16 does not divide: cells are those of the correction."""
+    frame = grid("res-30_tilesize-24")
+    bits = np.zeros((24, 20), np.uint16)
+    at = side(24).cell
+    bits[np.ix_(at == 4, at[4:] == 7)] = flags.ATMOSPHERE_CLAMPED
+    old = {"row0": 0, "col0": 4, "flags": blob.encode(bits)}
+    new = {"row0": 3, "col0": 0, "flags": blob.encode(np.full((21, 24), flags.CLOUD, np.uint16))}
+    found = blob.decode(still_clamped(new, old, frame))
+    assert (found & flags.CLOUD).all()
+    expected = (at[3:, None] == 4) & (at == 7)
+    np.testing.assert_array_equal((found & flags.ATMOSPHERE_CLAMPED) != 0, expected)
+    assert expected.sum() == 2

@@ -15,6 +15,7 @@ from geoquarry.engine import sixs
 from geoquarry.engine.local import open_engine
 from geoquarry.jobs.__main__ import WITH_ENGINE, WITHOUT_ENGINE, main
 from geoquarry.schemas.tables import tiles_schema
+from geoquarry.udfs.lut_file import FOLDER_VARIABLE
 
 TILES = [(3, 5), (4, 5)]
 DESIGN = """
@@ -416,12 +417,14 @@ def test_export(ask, answer, tmp_path):
     assert all((tmp_path / name).is_file() for name in found["files"])
 
 
-def test_doctor(ask, answer, tmp_path):
+def test_doctor(ask, answer, tmp_path, monkeypatch):
     code, out, _ = ask("doctor")
     found = {row["what"]: row["state"] for row in answer("doctor", code=code)}
     assert found["PROJ"] == found["engine local"] == "ok"
-    assert code == (0 if found["6S"] == "ok" else 1)
+    assert code == (0 if found["lookup table aster_l1t"] == "ok" else 1)
     assert out.startswith("what ")
+    monkeypatch.setenv(FOLDER_VARIABLE, "no such folder")  # 6S or not: jobs need the table
+    assert ask("doctor")[0] == 1
     ask("doctor", "--warehouse", "nowhere")
     assert not (tmp_path / "nowhere").exists()
 

@@ -143,6 +143,10 @@ def test_no_aerosol_measured_is_flagged_on_every_pixel(made, tmp_path):
     assert (row["aod550"], row["aod550_uncertainty"]) == (pytest.approx(0.1), None)
     assert "default 0.1 in the tile, no retrieval within 50 km" in row["atmosphere_source"]
     assert "water vapour of the standard atmosphere" in row["atmosphere_source"]
+    renew = {"--refresh-flags": [], "--aod": None, "--dem": None, "--grid": None}
+    assert main(command(made, house, first["file"], **renew)) == 0
+    (row,) = rows(house)  # new masks measure no aerosol either
+    assert (blob.decode(row["flags"]) & flags.ATMOSPHERE_CLAMPED != 0).all()
 
 
 def test_rows_hold_the_state_and_no_coefficients(made, tmp_path, monkeypatch):
@@ -174,13 +178,16 @@ class OneAnswer:
     sensor, aerosol_model, digest = "aster_l1t", "Continental", "-"
 
     def inside(self, **state):
-        return np.isfinite(next(iter(state.values())))
+        ((name, value),) = state.items()
+        return np.isfinite(value) & (name != "ozone_cm_atm")
 
     def correction(self, *, aod550, **_):
         return tuple(np.full((9, 1), np.ravel(aod550)[0] * factor) for factor in (1, 2, 3))
 
 
-def test_rows_without_coefficients_go_into_the_published_layout(made, tmp_path, monkeypatch):
+def test_rows_without_coefficients_go_into_the_published_layout(
+    made, tmp_path, monkeypatch, capsys
+):
     """It holds coefficients, so each row gets those of its own state."""
     monkeypatch.setattr("geoquarry.udfs.air_state.lut", lambda *_: OneAnswer())
     house, csv = tmp_path / "w", tmp_path / "gmi.csv"
@@ -188,6 +195,7 @@ def test_rows_without_coefficients_go_into_the_published_layout(made, tmp_path, 
     assert main(command(made, house, first["file"], **{"--atmosphere": ["lut"]})) == 0
     words = ["download", "t", str(csv), "--layout", "published", "--warehouse", str(house)]
     assert main(words) == 0
+    assert "ozone_cm_atm outside 0.2 to 0.5, clamped in 1 of the rows" in capsys.readouterr().err
     other = tmp_path / "other"
     assert main(["upload", str(csv), "t", "--warehouse", str(other)]) == 0
     (back,) = rows(other)
@@ -290,6 +298,7 @@ def test_new_rows_as_csv_can_be_uploaded_elsewhere(made, tmp_path):
         ({"--aod": ["nowhere.hdf"]}, "no such file"),
         ({"--dem": ["99999"]}, "from -500 to 9000"),
         ({"--grid": ["res-31"]}, "res-<metres>_tilesize-<pixels>"),
+        ({"--aerosol-model": ["NoAerosols"], "--atmosphere": None}, "or --atmosphere 6s"),
         ({"--reference": ["nowhere.tif"]}, "no such file"),
         ({"--table": ["../t"]}, "name"),
     ],

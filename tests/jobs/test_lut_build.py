@@ -1,5 +1,6 @@
 import io
 import json
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -21,11 +22,16 @@ NAMES = sensor("aster_l1t").names
 
 
 @pytest.fixture(scope="module")
-def table() -> Lut:
+def packed() -> bytes:
     grid = lut_grid(sensor("aster_l1t"))
     found = {(band, state): optics(NAMES.index(band), state) for band, state in grid.runs()}
     arrays, about = assemble(grid, found, aerosol_model="Continental", provenance={"sixs": "none"})
-    return Lut(*lut_file.unpack(lut_file.pack(arrays, about), "here"))
+    return lut_file.pack(arrays, about)
+
+
+@pytest.fixture(scope="module")
+def table(packed) -> Lut:
+    return Lut(*lut_file.unpack(packed, "here"))
 
 
 def random_states(count: int, seed: int = 0) -> dict[str, np.ndarray]:
@@ -109,6 +115,61 @@ def test_a_changed_table_is_refused(table, tmp_path, monkeypatch):
         lut("aster_l1t", "Urban")
 
 
+def test_damage_anywhere_in_a_file_is_said_in_words(packed):
+    with pytest.raises(InputError, match="no lookup table"):
+        lut_file.unpack(b"", "there")
+    rng = np.random.default_rng(1)
+    for place in rng.integers(len(packed) // 10, len(packed) // 2, 60):
+        data = bytearray(packed)
+        data[place] ^= 0x55
+        with suppress(InputError):  # or nothing that matters was hit
+            lut_file.unpack(bytes(data), "there")
+
+
+def test_a_table_is_the_one_that_was_asked_for(packed, tmp_path, monkeypatch):
+    monkeypatch.setenv(lut_file.FOLDER_VARIABLE, str(tmp_path / "nowhere"))
+    with pytest.raises(InputError, match=r"nowhere.*no such folder"):
+        lut("aster_l1t", "Continental")
+    monkeypatch.setenv(lut_file.FOLDER_VARIABLE, str(tmp_path))
+    path = tmp_path / lut_file.file_name("aster_l1t", "Continental")
+    path.write_bytes(packed)
+    first = lut("aster_l1t", "Continental")
+    assert first is lut("aster_l1t", "Continental")
+    arrays, about = lut_file.unpack(packed, "here")
+    del about["digest"]
+    path.write_bytes(lut_file.pack(arrays, {**about, "provenance": {"sixs": "another"}}))
+    assert lut("aster_l1t", "Continental").digest != first.digest  # in the same process
+    (tmp_path / lut_file.file_name("aster_l1t", "Urban")).write_bytes(packed)
+    with pytest.raises(InputError, match=r"under Continental aerosol.*not what its name says"):
+        lut("aster_l1t", "Urban")
+    path.write_bytes(lut_file.pack({n: arrays[n] for n in arrays if "depth" not in n}, about))
+    with pytest.raises(InputError, match=r"other parts.*lut build"):
+        lut("aster_l1t", "Continental")
+
+
+def test_bands_are_in_the_order_of_the_sensor_whatever_their_groups():
+    """Groups are by wavelength, which need not be the order of a sensor's bands."""
+    part = small(None).groups["infrared"]
+    groups = {
+        place: {name: type(p)(name, (band,), p.axes) for name, p in part.items()}
+        for place, band in (("first", "b09"), ("second", "b04"))
+    }
+    grid = LutGrid("aster_l1t", "coarse", groups)
+    found = {(band, state): optics(NAMES.index(band), state) for band, state in grid.runs()}
+    made = Lut(
+        *lut_file.unpack(
+            lut_file.pack(*assemble(grid, found, aerosol_model="Continental", provenance={})),
+            "here",
+        )
+    )
+    assert made.bands == ("b04", "b09")
+    at_node = LutState(0.0, 0.0, 0.0, 2.0, 0.0, 7.0, 0.35)
+    gas = made.optics(**{name: getattr(at_node, name) for name in made.ranges}).gas[:, 0]
+    for place, band in enumerate(made.bands):
+        truth = optics(NAMES.index(band), at_node)["gas"]
+        assert gas[place] == pytest.approx(truth, abs=1e-6)
+
+
 def small(_sensor: object, detail: str = "full") -> LutGrid:
     """Only what one infrared band needs, on few nodes."""
     whole = lut_grid(sensor("aster_l1t"), "coarse")
@@ -167,3 +228,11 @@ def test_a_build_is_a_job_that_goes_on_where_it_stopped(tmp_path, monkeypatch, c
         "SELECT count(*) AS n FROM (SELECT unnest(states) FROM lut_aster_l1t_full_maritime)"
     )
     assert answers.read_all()["n"].to_pylist() == [runs]
+    # What an earlier, larger grid left behind is not taken for an answer.
+    name = "lut_aster_l1t_full_maritime"
+    left = engine.read(name).read_all().to_pylist()[0] | {"tile_x": 10**6}
+    left["optics"] = [dict.fromkeys(said, 0.5) for said in left["optics"]]
+    engine.append(name, [left])
+    assert main(command) == 0
+    again, _ = lut_file.unpack(out.read_bytes(), str(out))
+    assert all((again[name] == array).all() for name, array in arrays.items())

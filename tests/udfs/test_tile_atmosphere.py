@@ -355,6 +355,7 @@ def test_a_void_in_the_elevation_takes_the_mean_and_says_so():
     np.testing.assert_array_equal(clamped, holes == -32768)
     assert notes == ("elevation void, mean elevation used",)
     np.testing.assert_array_equal(whole(held), whole({**row, "elevation": encode(filled)}))
+    assert flags_of({**held, "elevation_m": 1e6})[0].any()  # more than int16 holds
 
 
 def compute(rows, **params):
