@@ -234,8 +234,9 @@ def _thinned(grid: LutGrid) -> LutGrid:
     groups = {}
     for group, parts in grid.groups.items():
         thin: dict[str, Part] = dict(parts)
+        few = {"sun": SUN[:-1:2] + SUN[-1:]}
         for name in ("path", "clear"):
-            thin[name] = replace(parts[name], axes={**parts[name].axes, "sun": SUN[::2]})
+            thin[name] = replace(parts[name], axes={**parts[name].axes, **few})
         groups[group] = thin
     return LutGrid(grid.sensor, "coarse", groups)
 
@@ -297,9 +298,9 @@ def _aod(count: int) -> tuple[float, ...]:
 
 
 ALL_SUN = _rounded(_between(*RANGES["sun_zenith_deg"], 9), 3)
-SUN = ALL_SUN[:1] + ALL_SUN[2:7] + ALL_SUN[8:]
-"""Seven of the nine: the path reflectance of 6S wiggles more between any nodes than the two would
-mend (docs/atmosphere.md)."""
+SUN = ALL_SUN[:1] + ALL_SUN[2:]
+"""Without the second: near the vertical the path reflectance of 6S wiggles more from angle to angle
+than that node would mend (docs/atmosphere.md)."""
 AOD = _aod(7)[:1] + _aod(7)[2:]
 AOD_INFRARED = _aod(6)[:1] + _aod(6)[2:]
 """Without the second: in log(1 + aod) the path reflectance is smooth down to clear air."""

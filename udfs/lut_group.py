@@ -31,6 +31,12 @@ class Axis:
             self._rim = float(zenith.max())
             self._powers = disk_powers(np.unique(zenith).tolist(), int((zenith == self._rim).sum()))
             self.at_nodes = disk(zenith, azimuth, self._rim, self._powers)
+        elif name == "sun":
+            self._suns = np.asarray(nodes, np.float64)
+            # Below the last but two nodes the last but one has no say: 6S's roughness, carried
+            # from the horizon to the zenith by a polynomial of that degree, would double.
+            self._low_sun = self._suns[-3] if len(self._suns) > LEAST_SUNS else np.inf
+            self.at_nodes = np.eye(len(self._suns))
         else:
             at = _coordinate(name, np.asarray(nodes, np.float64))
             self._low, self._high, self._count = float(at.min()), float(at.max()), len(at)
@@ -40,10 +46,28 @@ class Axis:
         """Terms at given values, shape (term, state)."""
         if azimuth_deg is not None:
             return disk(value, azimuth_deg, self._rim, self._powers)
+        if self.name == "sun":
+            every = np.arange(len(self._suns))
+            low = every if np.isinf(self._low_sun) else np.delete(every, -2)
+            shares = np.zeros((len(self._suns), value.size))
+            for here, nodes in ((value > self._low_sun, every), (value <= self._low_sun, low)):
+                shares[np.ix_(nodes, here)] = _cardinal(self._suns[nodes], value[here])
+            return shares
         at = _coordinate(self.name, value)
         if self.name in ("aod", "root_aod"):  # 6S gives no answer for less, see schemas/lut_grid.py
             at = np.maximum(at, self._low)
         return chebyshev(at, self._low, self._high, self._count)
+
+
+LEAST_SUNS = 6
+"""Fewer nodes make one polynomial."""
+
+
+def _cardinal(nodes: Floats, value: Floats) -> Terms:
+    """How much each node counts in the polynomial through all of them, shape (node, value)."""
+    low, high, count = float(nodes[0]), float(nodes[-1]), len(nodes)
+    solved = np.linalg.inv(chebyshev(nodes, low, high, count))
+    return np.asarray(solved @ chebyshev(value, low, high, count))
 
 
 def _coordinate(axis: str, value: Floats) -> Floats:
