@@ -4,6 +4,7 @@ python benchmarks/atmosphere.py                              # speed
 python benchmarks/atmosphere.py --plots DIR A.csv [B.csv]    # tables and pictures of its error,
                                                              # from `geoquarry lut check --csv`
 python benchmarks/atmosphere.py --formula 6                  # 6S's formula against its integral
+python benchmarks/atmosphere.py --tile                       # what following the ground costs
 """
 
 import argparse
@@ -18,13 +19,17 @@ from typing import Any
 
 import numpy as np
 from chain import SINGLE, show, versions
+from made_up import ground_of, row_of, smooth
 from numpy.typing import NDArray
 
 from geoquarry.engine import sixs
+from geoquarry.engine.tile import TileJob
 from geoquarry.jobs.lut_check import TARGETS, spread
 from geoquarry.jobs.lut_compare import CORE, GROUNDS, RATIOS, apparent_reflectance, direct, draw
+from geoquarry.schemas import blob
 from geoquarry.schemas.lut_grid import RANGES
 from geoquarry.schemas.sensor import sensor
+from geoquarry.udfs import methods
 from geoquarry.udfs.lut import lut
 
 STATES = 10_000
@@ -77,6 +82,42 @@ def speed() -> None:
     else:
         rows.append(["6S", "-", f"not measured: {missing}"])
     show(rows)
+
+
+def tile(size: int = 1024, granules: int = 4) -> None:
+    """The kernel over one tile: coefficients given, one state per tile, one per pixel."""
+    ground = ground_of(3, 5, size)
+    grid = f"res-30_tilesize-{size}"
+    rows = [row_of(ground, grid, 3, 5, granule) for granule in range(granules)]
+    bare = [{**row, **dict.fromkeys(("xa", "xb", "xc"))} for row in rows]
+    relief = smooth(np.random.default_rng(5), (size, size), 64)
+    relief = (relief - relief.min()) / np.ptp(relief)
+    lattice = smooth(np.random.default_rng(6), (17, 17), 4) * 0.1 + 1
+    lines = [["method", "given", "per tile", "per pixel, 500 m", "per pixel, 2000 m"]]
+    for method, params in (("mosaic", {}), ("mineral_indices", {"balance": "none"})):
+        seconds = []
+        for source, high_m, mode in (
+            (rows, 0, "per_pixel"),
+            (bare, 0, "per_tile"),
+            (bare, 500, "per_pixel"),
+            (bare, 2000, "per_pixel"),
+        ):
+            fields = {
+                "elevation": blob.encode((800 + relief * high_m).astype(np.int16)),
+                "aod550_field": (0.1 * lattice).ravel().tolist(),
+                "water_vapour_field": lattice.ravel().tolist(),
+            }
+            name, full = methods.normalise(method, {**params, "atmosphere": mode}, ASTER.name)
+            job = TileJob(name, full, ASTER.name, grid, 3, 5, "")
+            turns = []
+            for _ in range(3):
+                start = time.process_time()
+                methods.compute([{**row, **fields} for row in source], job)
+                turns.append(time.process_time() - start)
+            seconds.append(min(turns))
+        lines.append([method, *(f"{s:.2f} ({s / seconds[0]:.2f})" for s in seconds)])
+    print(f"## CPU seconds per tile of {size} px, {granules} granules (ratio to given)\n")
+    show(lines)
 
 
 def formula(count: int) -> None:
@@ -218,6 +259,7 @@ def main() -> None:
     parser.add_argument("--plots", type=Path, metavar="DIR", help="draw the errors of CSV files")
     parser.add_argument("csv", nargs="*", type=Path, help="as `geoquarry lut check --csv` writes")
     parser.add_argument("--formula", type=int, metavar="N", help="states per region")
+    parser.add_argument("--tile", action="store_true", help="one tile, per tile and per pixel")
     parser.add_argument("--table-seconds", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.plots is not None and not args.csv:
@@ -229,7 +271,9 @@ def main() -> None:
         plots(args.plots, args.csv)
         return
     print(f"# The 6S table on {versions()}\n")
-    if args.formula:
+    if args.tile:
+        tile()
+    elif args.formula:
         formula(args.formula)
     else:
         speed()
