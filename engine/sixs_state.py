@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache as remember
 from hashlib import sha256
 from importlib import metadata
@@ -21,7 +21,7 @@ AEROSOL_MODELS = ("NoAerosols", "Continental", "Maritime", "Urban", "Desert", "B
 class State:
     """All that decides 6S's answer for one band, rounded; fields as in `sixs.correction`."""
 
-    sensor: Sensor
+    sensor: Sensor = field(repr=False)  # its tables would drown every message
     band: str
     sun_zenith_deg: float
     view_zenith_deg: float

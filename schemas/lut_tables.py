@@ -9,8 +9,8 @@ import pyarrow as pa
 from geoquarry.schemas.lut_grid import LutGrid
 from geoquarry.schemas.tables import column, with_facts
 
-BATCH = 64
-"""States of one row: half a minute of 6S in the worst case, what a killed build loses per core."""
+BATCH = 32
+"""States of one row: half a minute of 6S at most, which is what a killed build loses per core."""
 STATE = pa.struct(
     [
         ("sun_zenith_deg", pa.float64()),
@@ -87,7 +87,7 @@ def state_rows(grid: LutGrid) -> Iterator[dict[str, Any]]:
     >>> from geoquarry.schemas.sensor import sensor
     >>> row = next(state_rows(lut_grid(sensor("aster_l1t"))))
     >>> row["band"], len(row["states"])
-    ('b01', 64)
+    ('b01', 32)
     """
     batch: list[dict[str, Any]] = []
     number, last = 0, ""
