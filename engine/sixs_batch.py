@@ -4,7 +4,9 @@ A batch is a tile to the engine, so that building a table is a job like any othe
 all workers, with progress, on every engine.
 """
 
+import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from geoquarry.engine.sixs import run
@@ -61,7 +63,7 @@ def outputs_of(
     )
     scattering, depth = found.trans["total_scattering"], found.rat["optical_depth_total"]
     aerosol = state.aerosols  # without, 6S prints no numbers for it
-    return {
+    outputs = {
         "path_reflectance": found.values["apparent_reflectance"],
         "gas": found.trans["global_gas"].total,
         "down": scattering.downward,
@@ -72,6 +74,39 @@ def outputs_of(
         "aerosol_albedo": found.rat["single_scattering_albedo"].aerosol if aerosol else 0.0,
         "aerosol_phase": found.rat["phase_function_I"].aerosol if aerosol else 0.0,
     }
+    if not all(map(math.isfinite, outputs.values())):
+        raise InputError(f"6S gave no number for band {band!r} in {state}: {outputs}.")
+    return outputs
+
+
+def bridged(sensor_name: str, band: str, state: LutState, aerosol_model: str) -> dict[str, float]:
+    """The answer where 6S has none: the mean of those a little below and above in optical depth.
+
+    6S v1.1 prints NaN in narrow gaps and below some optical depth, which differ between aerosol
+    models (docs/atmosphere.md). Where only thicker aerosol has an answer, that is taken: there
+    next to nothing scatters.
+
+    Raises
+    ------
+    InputError
+        No neighbour has an answer either.
+    """
+    for steps in BRIDGES:
+        try:
+            sides = [
+                outputs_of(
+                    sensor_name, band, replace(state, aod550=state.aod550 * step), aerosol_model
+                )
+                for step in steps
+            ]
+        except InputError:
+            continue
+        return {name: sum(side[name] for side in sides) / len(sides) for name in OUTPUTS}
+    raise InputError(f"6S gave no number for band {band!r} in {state}, nor for its neighbours.")
+
+
+BRIDGES = ((1 / 1.02, 1.02), (1 / 1.05, 1.05), (1 / 1.1, 1.1), (1.5,), (2.5,), (5.0,))
+"""Factors on the optical depth that are tried in turn."""
 
 
 def compute(rows: Iterable[Mapping[str, Any]], job: Any) -> dict[str, Any]:
@@ -92,25 +127,25 @@ def compute(rows: Iterable[Mapping[str, Any]], job: Any) -> dict[str, Any]:
     Raises
     ------
     InputError
-        6S had no answer for a state; the table cannot be built with such a node.
+        6S had no answer for a state or its neighbours; no table can be built with such a node.
     """
     (row,) = rows
     states = [LutState(**state) for state in row["states"]]
-    optics = [
-        outputs_of(job.sensor, row["band"], state, job.params["aerosol_model"]) for state in states
-    ]
-    bad = [state for state, values in zip(states, optics, strict=True) if not _finite(values)]
-    if bad:
-        raise InputError(f"6S gave no number for band {row['band']!r} in {bad[0]}.")
+    optics, gaps = [], 0
+    for state in states:
+        where = job.sensor, row["band"], state, job.params["aerosol_model"]
+        try:
+            optics.append(outputs_of(*where))
+        except InputError:
+            if not state.aerosols:
+                raise
+            optics.append(bridged(*where))
+            gaps += 1
     return {
         "status": "ok",
-        "message": "",
+        "message": f"{gaps} states bridged" if gaps else "",
         "band": row["band"],
         "states": row["states"],
         "optics": optics,
-        "provenance": {"sixs": version()},
+        "provenance": {"sixs": version(), "bridged": gaps},
     }
-
-
-def _finite(values: Mapping[str, float]) -> bool:
-    return all(abs(value) < float("inf") for value in values.values())  # NaN compares as False

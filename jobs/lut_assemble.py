@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from geoquarry.schemas.errors import InputError
 from geoquarry.schemas.lut_grid import RANGES, LutGrid, LutState, Part
 from geoquarry.schemas.sensor import sensor
-from geoquarry.udfs.lut_single import scattering_angle_deg, single_scattering
+from geoquarry.udfs.lut_file import FORMAT
+from geoquarry.udfs.lut_single import scattered_once
 
 Found = Mapping[tuple[str, LutState], Mapping[str, float]]
 """What 6S said: (band, state) -> outputs by name."""
@@ -73,7 +74,7 @@ def assemble(
         }
     mine = {band for parts in grid.groups.values() for band in parts["path"].bands}
     about = {
-        "format": 1,
+        "format": FORMAT,
         "sensor": grid.sensor,
         "aerosol_model": aerosol_model,
         "bands": [name for name in sensor(grid.sensor).names if name in mine],
@@ -125,30 +126,10 @@ def _single(part: Part, found: Found) -> tuple[Floats, Floats]:
 def _once(path: Part, turns: Part, phase: Floats, single: Floats) -> Floats:
     """Light scattered once by aerosol at the nodes of the path part, shape as its arrays."""
     states = [state for _, state in path.nodes()]
-    sun, view, apart, aod, level = (
-        np.array([getattr(state, name) for state in states])
-        for name in (
-            "sun_zenith_deg",
-            "view_zenith_deg",
-            "relative_azimuth_deg",
-            "aod550",
-            "elevation_m",
-        )
-    )
-    angle = scattering_angle_deg(sun, view, apart)
-    found = [
-        single_scattering(
-            phase=np.interp(angle, turns.axes["turn"], values),
-            aerosol_albedo=albedo,
-            aerosol_depth=depth * aod,
-            molecular_depth=molecules,
-            sun_zenith_deg=sun,
-            view_zenith_deg=view,
-            elevation_m=level,
-        )
-        for values, (albedo, depth, molecules) in zip(phase, single, strict=True)
-    ]
-    return np.stack(found).reshape(len(found), *(len(nodes) for nodes in path.axes.values()))
+    names = ("sun_zenith_deg", "view_zenith_deg", "relative_azimuth_deg", "aod550", "elevation_m")
+    at = {name: np.array([getattr(state, name) for state in states]) for name in names}
+    found = scattered_once(turns.axes["turn"], phase, single, **at)
+    return found.reshape(len(found), *(len(nodes) for nodes in path.axes.values()))
 
 
 def _coupling(part: Part, found: Found) -> tuple[Floats, Floats]:

@@ -1,6 +1,7 @@
 """`lut build`: run 6S on a grid of states, and make a lookup table of what it said."""
 
 import argparse
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -85,18 +86,21 @@ def job_of(engine: Engine, grid: LutGrid, aerosol_model: str) -> Job:
 
 def found_in(
     engine: Engine, answers: str, batches: int
-) -> dict[tuple[str, LutState], Mapping[str, float]]:
-    """What 6S said, from the first batches of the table of answers.
+) -> tuple[dict[tuple[str, LutState], Mapping[str, float]], int]:
+    """What 6S said, from the first batches of the table of answers, and how many gaps it has.
 
     An earlier, larger grid may have left more behind, perhaps of another 6S.
     """
     found: dict[tuple[str, LutState], Mapping[str, float]] = {}
-    for batch in engine.read(answers, ["tile_x", "status", "band", "states", "optics"]):
+    gaps = 0
+    wanted = ["tile_x", "status", "provenance", "band", "states", "optics"]
+    for batch in engine.read(answers, wanted):
         for row in batch.to_pylist():
             if row["status"] == "ok" and row["tile_x"] < batches:
+                gaps += json.loads(row["provenance"]).get("bridged", 0)
                 for state, optics in zip(row["states"], row["optics"], strict=True):
                     found[row["band"], LutState(**state)] = optics
-    return found
+    return found, gaps
 
 
 def provenance_of(grid: LutGrid, program: str) -> dict[str, Any]:
@@ -129,13 +133,15 @@ def main(args: argparse.Namespace, engine: Engine) -> int:
             say(f"batch {batch.tile_x}: {batch.message}")
         say(f"{len(report.failed)} batches failed: no table was written. Run it again to retry.")
         return FAILED
-    found = found_in(engine, job.target, plan.tiles + plan.skipped)
+    found, gaps = found_in(engine, job.target, plan.tiles + plan.skipped)
     arrays, about = assemble(
         grid,
         found,
         aerosol_model=args.aerosol_model,
-        provenance=provenance_of(grid, str(job.params["sixs"])),
+        provenance={**provenance_of(grid, str(job.params["sixs"])), "bridged": gaps},
     )
+    if gaps:
+        say(f"{gaps} nodes where 6S has no answer were bridged from their neighbours.")
     data = pack(arrays, about)
     with replacing(out) as part:
         part.write_bytes(data)

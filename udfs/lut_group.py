@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoquarry.schemas.lut_grid import LOG_WATER
-from geoquarry.udfs.lut_single import scattering_angle_deg, single_scattering
+from geoquarry.udfs.lut_single import scattered_once
 from geoquarry.udfs.lut_terms import Terms, chebyshev, coefficients, contract, disk, disk_powers
 
 Floats = NDArray[np.float64]
@@ -32,11 +32,18 @@ class Axis:
             self._powers = disk_powers(np.unique(zenith).tolist(), int((zenith == self._rim).sum()))
             self.at_nodes = disk(zenith, azimuth, self._rim, self._powers)
         elif name == "sun":
-            self._suns = np.asarray(nodes, np.float64)
-            # Below the last but two nodes the last but one has no say: 6S's roughness, carried
+            suns = np.asarray(nodes, np.float64)
+            every = np.arange(len(suns))
+            # Up to the last but two nodes the last but one has no say: 6S's roughness, carried
             # from the horizon to the zenith by a polynomial of that degree, would double.
-            self._low_sun = self._suns[-3] if len(self._suns) > LEAST_SUNS else np.inf
-            self.at_nodes = np.eye(len(self._suns))
+            two = len(suns) > LEAST_SUNS
+            self._low, self._high = float(suns[0]), float(suns[-1])
+            self._low_sun = float(suns[-3]) if two else np.inf
+            self._pieces = [
+                (some, np.linalg.inv(chebyshev(suns[some], self._low, self._high, len(some))))
+                for some in (np.delete(every, -2) if two else every, every)
+            ]
+            self.at_nodes = np.eye(len(suns))
         else:
             at = _coordinate(name, np.asarray(nodes, np.float64))
             self._low, self._high, self._count = float(at.min()), float(at.max()), len(at)
@@ -46,12 +53,12 @@ class Axis:
         """Terms at given values, shape (term, state)."""
         if azimuth_deg is not None:
             return disk(value, azimuth_deg, self._rim, self._powers)
-        if self.name == "sun":
-            every = np.arange(len(self._suns))
-            low = every if np.isinf(self._low_sun) else np.delete(every, -2)
-            shares = np.zeros((len(self._suns), value.size))
-            for here, nodes in ((value > self._low_sun, every), (value <= self._low_sun, low)):
-                shares[np.ix_(nodes, here)] = _cardinal(self._suns[nodes], value[here])
+        if self.name == "sun":  # how much each node counts
+            shares = np.zeros((len(self.at_nodes), value.size))
+            low = value <= self._low_sun
+            for here, (some, solved) in zip((low, ~low), self._pieces, strict=True):
+                terms = chebyshev(value[here], self._low, self._high, len(some))
+                shares[np.ix_(some, here)] = solved @ terms
             return shares
         at = _coordinate(self.name, value)
         if self.name in ("aod", "root_aod"):  # 6S gives no answer for less, see schemas/lut_grid.py
@@ -61,13 +68,6 @@ class Axis:
 
 LEAST_SUNS = 6
 """Fewer nodes make one polynomial."""
-
-
-def _cardinal(nodes: Floats, value: Floats) -> Terms:
-    """How much each node counts in the polynomial through all of them, shape (node, value)."""
-    low, high, count = float(nodes[0]), float(nodes[-1]), len(nodes)
-    solved = np.linalg.inv(chebyshev(nodes, low, high, count))
-    return np.asarray(solved @ chebyshev(value, low, high, count))
 
 
 def _coordinate(axis: str, value: Floats) -> Floats:
@@ -150,7 +150,16 @@ class Group:
             half = self._gas(airmass, water / 2, ozone, level, bands)
             seen_as = {"sun": sun, "view": (view, apart), "elevation": level}
             aerosol = self._part("aerosol", {**seen_as, "aod": aod}, bands)
-            aerosol = aerosol + self._once(sun, view, apart, aod, level, bands)
+            aerosol = aerosol + scattered_once(
+                self._turns,
+                self._phase[bands],
+                self._single[bands],
+                sun_zenith_deg=sun,
+                view_zenith_deg=view,
+                relative_azimuth_deg=apart,
+                aod550=aod,
+                elevation_m=level,
+            )
             rayleigh = self._part("rayleigh", {**seen_as, "ozone": ozone}, bands)
             size = np.broadcast_shapes(up.shape, gas.shape, down[bands].shape)
             coupling = np.ones(size)
@@ -181,29 +190,6 @@ class Group:
         ]
         held = self._held[part]
         return contract(held if bands is None else held[list(bands)], terms)[:, 0]
-
-    def _once(
-        self,
-        sun: Floats,
-        view: Floats,
-        apart: Floats,
-        aod: Floats,
-        level: Floats,
-        bands: Sequence[int],
-    ) -> Floats:
-        """Light that aerosol scatters once, shape (band, state)."""
-        angle = scattering_angle_deg(sun, view, apart)
-        phase = np.stack([np.interp(angle, self._turns, self._phase[band]) for band in bands])
-        albedo, per_aod, molecules = self._single[list(bands)].T[:, :, None]
-        return single_scattering(
-            phase=phase,
-            aerosol_albedo=albedo,
-            aerosol_depth=per_aod * aod,
-            molecular_depth=molecules,
-            sun_zenith_deg=sun,
-            view_zenith_deg=view,
-            elevation_m=level,
-        )
 
     def _coupling(
         self,

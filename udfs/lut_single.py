@@ -82,3 +82,52 @@ def single_scattering(
     return np.asarray(
         np.asarray(aerosol_albedo) * depth * np.asarray(phase) * lit / (4 * (sun + view))
     )
+
+
+def scattered_once(
+    turns_deg: ArrayLike,
+    phase: ArrayLike,
+    single: ArrayLike,
+    *,
+    sun_zenith_deg: ArrayLike,
+    view_zenith_deg: ArrayLike,
+    relative_azimuth_deg: ArrayLike,
+    aod550: ArrayLike,
+    elevation_m: ArrayLike,
+) -> Floats:
+    """`single_scattering` of some bands, from a table of how their aerosol scatters.
+
+    Parameters
+    ----------
+    turns_deg : float64, shape (turn,)
+        Scattering angles, rising.
+    phase : float64, shape (band, turn)
+        Phase function at them; linear in between.
+    single : float64, shape (band, 3)
+        Single scattering albedo, optical depth per unit of depth at 550 nm, and optical depth of
+        molecules at sea level.
+    sun_zenith_deg, view_zenith_deg, relative_azimuth_deg, aod550, elevation_m : float64
+        Shape (state,) or (1,).
+
+    Returns
+    -------
+    reflectance : float64, shape (band, state)
+
+    Examples
+    --------
+    >>> scattered_once([0, 180], [[1, 1]], [[1, 99, 0]], sun_zenith_deg=[0], view_zenith_deg=[0],
+    ...                relative_azimuth_deg=[0], aod550=[1], elevation_m=[0])
+    array([[0.125]])
+    """
+    angle = scattering_angle_deg(sun_zenith_deg, view_zenith_deg, relative_azimuth_deg)
+    turns = np.asarray(turns_deg, np.float64)
+    albedo, per_aod, molecules = np.asarray(single, np.float64).T[:, :, None]
+    return single_scattering(
+        phase=np.stack([np.interp(angle, turns, band) for band in np.asarray(phase, np.float64)]),
+        aerosol_albedo=albedo,
+        aerosol_depth=per_aod * np.asarray(aod550),
+        molecular_depth=molecules,
+        sun_zenith_deg=sun_zenith_deg,
+        view_zenith_deg=view_zenith_deg,
+        elevation_m=elevation_m,
+    )

@@ -1,4 +1,4 @@
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import pytest
@@ -29,11 +29,34 @@ def test_a_batch_answers_state_by_state():
     assert wet["path_reflectance"] < hazy["path_reflectance"]
 
 
-def test_a_state_without_an_answer_fails_its_batch():
+def test_a_gap_of_6s_is_bridged_and_counted(monkeypatch):
     # 6S v1.1 prints NaN beyond 2 um where aerosol is this thin on a mountain.
-    row = {"band": "b09", "states": [asdict(LutState(40.0, aod550=0.001, elevation_m=3000.0))]}
-    with pytest.raises(InputError, match="b09"):
-        sixs_batch.compute([row], JOB)
+    state = LutState(40.0, aod550=0.001, elevation_m=3000.0)
+    row = {"band": "b09", "states": [asdict(state)]}
+    found = sixs_batch.compute([row], JOB)
+    assert found["provenance"]["bridged"] == 1
+    near = sixs_batch.outputs_of("aster_l1t", "b09", replace(state, aod550=0.0015), "Continental")
+    assert found["optics"] == [near]
+
+    def gap(sensor_name, band, state, aerosol_model):
+        if 0.99 < state.aod550 < 1.03:
+            raise InputError("6S gave no reflectance")
+        return dict.fromkeys(sixs_batch.OUTPUTS, state.aod550)
+
+    monkeypatch.setattr(sixs_batch, "outputs_of", gap)
+    (middle,) = sixs_batch.compute([{**row, "states": [asdict(LutState(40.0, aod550=1.0))]}], JOB)[
+        "optics"
+    ]
+    assert middle["down"] == pytest.approx((1.05 + 1 / 1.05) / 2)
+
+
+def test_a_state_without_any_answer_fails_its_batch(monkeypatch):
+    def never(*_):
+        raise InputError("6S gave no reflectance")
+
+    monkeypatch.setattr(sixs_batch, "outputs_of", never)
+    with pytest.raises(InputError, match="nor for its neighbours"):
+        sixs_batch.compute([{"band": "b09", "states": [asdict(LutState(40.0))]}], JOB)
 
 
 def test_the_shipped_table_holds_what_6s_says_at_its_nodes():

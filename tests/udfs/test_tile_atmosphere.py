@@ -15,6 +15,7 @@ from geoquarry.schemas.atmosphere import (
 )
 from geoquarry.schemas.blob import decode, encode
 from geoquarry.schemas.errors import InputError
+from geoquarry.schemas.lut_grid import RANGES
 from geoquarry.schemas.sensor import sensor
 from geoquarry.schemas.tables import LATTICE
 from geoquarry.udfs import air_state, lut_file, methods
@@ -31,15 +32,6 @@ SCALE = np.array([0.676, 0.708, 0.862, 0.2174, 0.0696, 0.0625, 0.0597, 0.0417, 0
 XA = [0.0023, 0.0026, 0.0036, 0.0162, 0.0434, 0.0467, 0.0524, 0.0665, 0.0866]
 XB = [0.0434, 0.0229, 0.0125, 0.0022, 0.0008, 0.0008, 0.0008, 0.0007, 0.0007]
 XC = [0.0957, 0.0637, 0.0418, 0.0098, 0.0058, 0.0056, 0.0054, 0.0054, 0.0053]
-RANGES = {
-    "sun_zenith_deg": (0.0, 80.0),
-    "view_zenith_deg": (0.0, 30.0),
-    "relative_azimuth_deg": (0.0, 180.0),
-    "aod550": (0.0, 2.0),
-    "elevation_m": (0.0, 6000.0),
-    "water_vapour_g_cm2": (0.0, 7.0),
-    "ozone_cm_atm": (0.2, 0.5),
-}
 
 
 class StandIn:
