@@ -14,7 +14,7 @@ from geoquarry.engine.files import list_files
 from geoquarry.engine.index import read_index, renew_index
 from geoquarry.engine.layout import iceberg_schema
 from geoquarry.engine.note import Note, forget_note, notes, write_note
-from geoquarry.engine.plan import TileTask, plan, select_index
+from geoquarry.engine.plan import TileTask, attach, plan, select_index
 from geoquarry.engine.run import FailedTile, Run, RunPlan, RunReport
 from geoquarry.engine.table import JOB_ID, Table
 from geoquarry.engine.tile import (
@@ -47,6 +47,7 @@ def job_id(job: Job, source: Table, target: Table) -> str:
         job.package_version,
         job.revision,
         target.uuid,
+        *([lookup.table, lookup.as_of] for lookup in job.lookups),
     ]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
 
@@ -84,6 +85,8 @@ class Driver:
     def tasks(self) -> tuple[list[TileTask], list[TileTask]]:
         """Tiles to compute, and tiles whose result is up to date."""
         tasks = plan(self.source, self.job.where, self.job.tiles, self.job.as_of)
+        for lookup in self.job.lookups:
+            tasks = attach(tasks, lookup, self.warehouse.table(lookup.table))
         if self.job.overwrite or not self.warehouse.exists(self.job.target):
             return tasks, []
         target = self.warehouse.table(self.job.target)

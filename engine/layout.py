@@ -12,7 +12,7 @@ from pyiceberg.table import Table as IcebergTable
 
 from geoquarry.engine.files import SharedFileIO, storage_only
 from geoquarry.schemas.errors import TableError
-from geoquarry.schemas.tables import FACTS
+from geoquarry.schemas.tables import FACTS, facts
 
 FACTS_PROPERTY = "geoquarry.facts"
 FIELD_ID = b"PARQUET:field_id"
@@ -122,9 +122,9 @@ def table_properties(schema: pa.Schema) -> dict[str, str]:
         if not field.nullable:
             # Truncated bounds would make different granules of one day look alike.
             properties[f"write.metadata.metrics.column.{field.name}"] = "full"
-    facts = (schema.metadata or {}).get(FACTS)
-    if facts:
-        properties[FACTS_PROPERTY] = facts.decode()
+    told = (schema.metadata or {}).get(FACTS)
+    if told:
+        properties[FACTS_PROPERTY] = told.decode()
     return properties
 
 
@@ -162,7 +162,13 @@ class Layout:
 
     @cached_property
     def unit(self) -> tuple[str, ...]:
-        """Columns that say which rows share a data file: a granule's, or one tile's."""
+        """Columns that say which rows share a data file: a granule's, or one tile's.
+
+        A small table says so itself: with the fact ``unit`` = ["grid"] all its rows share one.
+        """
+        own = facts(self.schema).get("unit")
+        if own:
+            return tuple(own)
         if "granule_id" in self.key:
             return tuple(name for name in self.key if name not in ("tile_x", "tile_y"))
         return self.key
@@ -190,11 +196,11 @@ class Layout:
 def layout_of(name: str, iceberg: IcebergTable) -> Layout:
     """The part of a table that workers need."""
     schema = arrow_schema(iceberg.schema())
-    facts = iceberg.metadata.properties.get(FACTS_PROPERTY)
+    told = iceberg.metadata.properties.get(FACTS_PROPERTY)
     return Layout(
         name=name,
         location=str(iceberg.metadata.location),
-        schema=schema.with_metadata({FACTS: facts.encode()}) if facts else schema,
+        schema=schema.with_metadata({FACTS: told.encode()}) if told else schema,
         file_schema=arrow_schema(iceberg.schema(), field_ids=True),
         io_properties=storage_only(iceberg.io.properties),
     )

@@ -1,9 +1,10 @@
 """From a condition to tasks: which rows of which files make up each tile. No pixel is read."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -14,6 +15,7 @@ from geoquarry.engine.index import FILE, load_index
 from geoquarry.engine.table import Table
 from geoquarry.engine.where import condition
 from geoquarry.schemas.errors import UsageError
+from geoquarry.schemas.job import Lookup
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class RowRef:
     granule_id: str
     row_digest: str
     nbytes: int
+    given: Mapping[str, Any] | None = None
+    """Columns of other tables that join this row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,8 @@ class TileTask:
     tile_x: int
     tile_y: int
     rows: tuple[RowRef, ...]
+    given: Mapping[str, Any] | None = None
+    """Columns of other tables that join every row of the tile."""
 
 
 def plan(
@@ -90,6 +96,47 @@ def plan(
     for (x, y), rows in groupby(zip(*lists, strict=True), key=itemgetter(0, 1)):
         tasks.append(TileTask(x, y, tuple(RowRef(*row[2:]) for row in rows)))
     return tasks
+
+
+def attach(tasks: Iterable[TileTask], lookup: Lookup, table: Table) -> list[TileTask]:
+    """Tasks whose rows know what a small table says about them.
+
+    Parameters
+    ----------
+    tasks : iterable of TileTask
+    lookup : Lookup
+        By ``granule_id``, or by ``tile_x`` and ``tile_y``.
+    table : Table
+        The one that the lookup names.
+
+    Raises
+    ------
+    UsageError
+        Other keys than these.
+    """
+    if lookup.on not in (("granule_id",), ("tile_x", "tile_y")):
+        raise UsageError(f"Rows can be joined by granule_id or by tile_x, tile_y, not {lookup.on}.")
+    names = [*lookup.on, *lookup.columns]
+    found = select_index(table, ", ".join(f'"{n}"' for n in names), snapshot_id=lookup.as_of)
+    at = len(lookup.on)
+    known = {
+        tuple(row[name] for name in lookup.on): {name: row[name] for name in names[at:]}
+        for row in found.to_pylist()
+    }
+    nothing = dict.fromkeys(lookup.columns)
+    if lookup.on == ("granule_id",):
+
+        def join(ref: RowRef) -> RowRef:
+            own = known.get((ref.granule_id,), nothing)
+            return replace(ref, given={**(ref.given or {}), **own})
+
+        return [replace(task, rows=tuple(map(join, task.rows))) for task in tasks]
+
+    def place(task: TileTask) -> TileTask:
+        own = known.get((task.tile_x, task.tile_y), nothing)
+        return replace(task, given={**(task.given or {}), **own})
+
+    return [place(task) for task in tasks]
 
 
 def select_index(

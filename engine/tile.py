@@ -150,9 +150,10 @@ class TileWork:
         return row
 
     def _rows(self, task: TileTask) -> Iterator[dict[str, Any]]:
-        for batch in read_batches(self.source, task.rows, self.job.columns):
+        batches = read_batches(self.source, task.rows, self.job.columns)
+        for ref, batch in zip(task.rows, batches, strict=True):
             self.check()
-            yield as_dict(batch)
+            yield {**as_dict(batch), **(task.given or {}), **(ref.given or {})}
 
 
 def _no_check() -> None:
@@ -170,8 +171,13 @@ def part_name(tile_x: int, tile_y: int) -> str:
 
 def digest_of_task(job: Job, task: TileTask) -> str:
     """Digest of everything that decides a tile's result."""
+    given = {} if task.given is None else {"given": task.given}
     return input_digest(
-        (ref.row_digest for ref in task.rows),
+        (
+            ref.row_digest if ref.given is None else json.dumps([ref.row_digest, ref.given])
+            for ref in task.rows
+        ),
+        **given,
         method=job.method,
         params=job.params,
         package_version=job.package_version,

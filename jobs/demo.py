@@ -19,6 +19,7 @@ from geoquarry.jobs.maps import physical
 from geoquarry.jobs.run import job_of
 from geoquarry.jobs.simulate import simulate
 from geoquarry.jobs.statement import Trigger
+from geoquarry.jobs.two_phase import run_phases
 from geoquarry.schemas import blob, flags
 from geoquarry.schemas.index import indices
 from geoquarry.schemas.sensor import Sensor, sensor
@@ -92,9 +93,9 @@ def demo(out: Path, *, size: int = 256, scenes: int = 5, seed: int = 1) -> dict[
         raise RuntimeError(f"The demo's own scenes could not be read: {report.failed}")
     lap("ingest")
     for method, target in METHODS.items():
-        run = engine.run(job_of(engine, Trigger(method, TABLE, target, overwrite=True)))
-        if run.wait().failed:
-            raise RuntimeError(f"The demo's {method} failed: {run.wait().failed}")
+        done = run_phases(engine, job_of(engine, Trigger(method, TABLE, target, overwrite=True)))
+        if done.failed:
+            raise RuntimeError(f"The demo's {method} failed: {done.failed}")
     lap("run three methods")
     maps = [path for target in METHODS.values() for path in export(engine, target, out / "maps")]
     lap("export")

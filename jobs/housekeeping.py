@@ -9,7 +9,9 @@ from typing import Any
 from geoquarry.engine.local import Engine
 from geoquarry.engine.relocate import relocate as rewrite_paths
 from geoquarry.jobs.console import DONE, SOME_FAILED, answer, say, table_text
+from geoquarry.jobs.two_phase import companions
 from geoquarry.schemas.errors import UnknownName
+from geoquarry.schemas.tables import facts
 
 
 def add_table_argument(parser: argparse.ArgumentParser) -> None:
@@ -90,15 +92,19 @@ def history(args: argparse.Namespace, engine: Engine) -> int:
 
 
 def drop(args: argparse.Namespace, engine: Engine) -> int:
-    """Delete one table, its files included."""
+    """Delete one table, its files and the small tables that belong to it included."""
     if not engine.exists(args.table):
         raise UnknownName(
             f"No table {args.table!r}. Tables: {', '.join(engine.tables()) or 'none'}."
         )
-    engine.drop(args.table)
-    say(f"{args.table} is gone.")
+    own = [name for name in asdict(companions(args.table)).values() if engine.exists(name)]
+    if facts(engine.schema(args.table)).get("kind") != "results":
+        own = []
+    for name in (*own, args.table):
+        engine.drop(name)
+    say(f"{args.table} is gone{' with ' + ', '.join(own) if own else ''}.")
     if args.json:
-        answer({"dropped": args.table}, as_json=True)
+        answer({"dropped": args.table, "with": own}, as_json=True)
     return DONE
 
 

@@ -17,6 +17,7 @@ from geoquarry.jobs.console import (
     say,
 )
 from geoquarry.jobs.statement import Trigger
+from geoquarry.jobs.two_phase import first_job, run_phases, standing
 from geoquarry.jobs.version import package_version
 from geoquarry.schemas.errors import UsageError
 from geoquarry.schemas.grid import grid
@@ -28,6 +29,11 @@ from geoquarry.udfs import methods
 
 BASE_BYTES = 100 * 2**20
 """The interpreter with its libraries, before the first tile."""
+PARAMETERS = (
+    *("mosaic", "harmonise", "balance", "masks", "scope"),
+    *("indices", "dtype", "atmosphere", "outside"),
+)
+"""Parameters of a method that have an argument of their own name."""
 UDF = "geoquarry.udfs.methods:compute"
 
 
@@ -42,6 +48,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mosaic", choices=sorted(methods.MOSAICS), help="how granules combine")
     parser.add_argument(
         "--balance", choices=sorted(methods.BALANCES), help="match to the reference"
+    )
+    parser.add_argument(
+        "--harmonise",
+        choices=methods.CHOICES["harmonise"],
+        help="make granules agree where they overlap (default linear)",
+    )
+    parser.add_argument(
+        "--masks",
+        choices=methods.CHOICES["masks"],
+        help="temporal: three granules and more settle what is a cloud; granule: as stored",
+    )
+    parser.add_argument(
+        "--scope",
+        choices=methods.CHOICES["scope"],
+        help="compare granules over all tiles of the job (default), or in each tile alone",
+    )
+    parser.add_argument(
+        "--with-source",
+        action="store_const",
+        const=True,
+        help="also write which granule each pixel comes from",
     )
     parser.add_argument(
         "--per-tile",
@@ -97,7 +124,11 @@ def job_of(engine: Engine, trigger: Trigger, **options: Any) -> Job:
         method=method,
         params=params,
         udf=UDF,
-        columns=tuple(methods.columns(method, params, source["sensor"])),
+        columns=tuple(
+            name
+            for name in methods.columns(method, params, source["sensor"])
+            if name in engine.schema(trigger.source).names or name not in methods.OPTIONAL_COLUMNS
+        ),
         schema=schema,
         where=trigger.where,
         overwrite=trigger.overwrite,
@@ -115,7 +146,10 @@ def plan_of(engine: Engine, job: Job) -> dict[str, Any]:
     UsageError
         The tiles computed at a time need more memory than there is.
     """
-    found = asdict(engine.explain(job))
+    found = asdict(engine.explain(standing(engine, job)))
+    first = first_job(job)
+    if first is not None:
+        found["first_phase_tiles"] = engine.explain(first).tiles
     about = facts(job.schema)
     shape = grid(about["grid"]).shape
     tile = methods.memory_bytes(
@@ -132,9 +166,10 @@ def plan_of(engine: Engine, job: Job) -> dict[str, Any]:
     return {**found, "memory_mib": need >> 20}
 
 
-def finish(run: Run, target: str, *, as_json: bool) -> int:
-    """Wait for a run with a progress bar, report it, and give the exit code."""
-    report = watch(run)
+def finish(engine: Engine, job: Job, *, as_json: bool) -> int:
+    """Run a job in all its phases with a progress bar, report it, and give the exit code."""
+    report = run_phases(engine, job, watch)
+    target = job.target
     counts = ", ".join(f"{n} {status}" for status, n in sorted(report.counts.items()) if n)
     for tile in report.failed:
         say(f"tile {tile.tile_x},{tile.tile_y}: {tile.message}")
@@ -177,8 +212,7 @@ def _tell_missing(engine: Engine, job: Job) -> None:
 
 def main(args: argparse.Namespace, engine: Engine) -> int:
     """Run `geoquarry run`."""
-    names = ("mosaic", "balance", "indices", "dtype", "atmosphere", "outside")
-    given = {name: getattr(args, name) for name in names}
+    given = {name: getattr(args, name) for name in PARAMETERS} | {"source": args.with_source}
     params = {name: value for name, value in given.items() if value is not None}
     trigger = Trigger(args.method, args.source, args.target, args.where, params, args.overwrite)
     tiles = tuple(args.tiles) if args.tiles else None
@@ -188,4 +222,4 @@ def main(args: argparse.Namespace, engine: Engine) -> int:
         answer(plan_of(engine, job), as_json=args.json)
         return DONE
     plan_of(engine, job)
-    return finish(engine.run(job), args.target, as_json=args.json)
+    return finish(engine, job, as_json=args.json)

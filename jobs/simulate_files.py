@@ -96,7 +96,7 @@ def modis_heights(
 def write_aod(
     out: Path, state: State, heights: dict[tuple[int, int], NDArray[np.float64]], seed: int
 ) -> set[str]:
-    """One file per MODIS tile; the scene's own Terra orbit has the truth.
+    """One file per MODIS tile; the scene's own Terra orbit has what counts.
 
     One optical depth everywhere; the water vapour follows the ground.
     """
@@ -107,12 +107,12 @@ def write_aod(
         share = water_fractions(height) / water_fractions(state.elevation_m)
         water = state.water_vapour_g_cm2 * share
         overpasses = [
-            Overpass(when, "T", state.aod550, water),
+            Overpass(when, "T", state.aod_reported, water),
             Overpass(min(when + timedelta(minutes=99), day_end), "T", None),
             Overpass(
                 min(when + timedelta(minutes=185), day_end),
                 "A",
-                round(1.2 * state.aod550, 3),
+                round(1.2 * state.aod_reported, 3),
                 water,
             ),
         ]

@@ -54,6 +54,7 @@ def frame_of(
     *,
     turn_deg: float,
     shift_m: tuple[float, float],
+    beside_m: tuple[float, float] = (0.0, 0.0),
 ) -> Frame:
     """The frame of a scene that covers an outline with a margin.
 
@@ -65,6 +66,9 @@ def frame_of(
         How far the footprint leans from north to east.
     shift_m : (float, float)
         Of its middle against the tile's.
+    beside_m : (float, float)
+        How far the footprint is moved away within the frame: it then ends inside the tile, and
+        beyond the frame nothing is kept of it.
     """
     across, along = sensor_model.track_axes(turn_deg)
     middle = (
@@ -83,12 +87,13 @@ def frame_of(
     centres = {"VNIR": middle, "SWIR": swir}
     points = [p for centre in centres.values() for p in _corners(centre, half, turn_deg)]
     xs, ys = [p[0] for p in points], [p[1] for p in points]
+    moved = {name: (x + beside_m[0], y + beside_m[1]) for name, (x, y) in centres.items()}
     return Frame(
         left=FRAME_STEP_M * math.floor(min(xs) / FRAME_STEP_M),
         top=FRAME_STEP_M * math.ceil(max(ys) / FRAME_STEP_M),
         right=FRAME_STEP_M * math.ceil(max(xs) / FRAME_STEP_M),
         bottom=FRAME_STEP_M * math.floor(min(ys) / FRAME_STEP_M),
-        centre=centres,
+        centre=moved,
         half_size_m=half,
         turn_deg=turn_deg,
     )

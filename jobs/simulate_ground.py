@@ -1,7 +1,7 @@
 """The one ground of a simulation: invented, sampled for the truth, the DEM and the reference."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from geoquarry.schemas.granule import Transform
 from geoquarry.schemas.grid import Grid, grid
 from geoquarry.schemas.sensor import sensor
 from geoquarry.udfs import landscape, modis_model, sensor_model
+from geoquarry.udfs.landscape_cover import dry_change
 
 GROUND_EDGE_M = 180
 """Ground beyond the outermost pixels, so that blurring never sees the mirrored edge."""
@@ -45,6 +46,11 @@ class Ground:
     left, top : int
         Centre of the first node [m].
     step_m : float
+    plants : dict of float -> float32, shape (y, x)
+        Share of green plants as bands of a resolution [m] see it; empty where seasons do not
+        matter.
+    dry_change : tuple of float, shape (band,)
+        What a full share of plants changes by when it is dry.
     """
 
     reflectance: NDArray[np.float32]
@@ -52,12 +58,24 @@ class Ground:
     left: int
     top: int
     step_m: float
+    plants: dict[float, NDArray[np.float32]]
+    dry_change: tuple[float, ...]
 
     @property
     def transform(self) -> Transform:
         """Affine of the lattice, nodes as pixel centres."""
         half = self.step_m / 2
         return (self.step_m, 0.0, self.left - half, 0.0, -self.step_m, self.top + half)
+
+    def reflectance_of(
+        self, band: int, frame: Frame, pixel_m: float, dryness: float
+    ) -> NDArray[np.float32]:
+        """Reflectance of one band at the pixels of a frame, with plants as dry as that."""
+        seen = self.seen(self.reflectance[band], frame, pixel_m)
+        if dryness > 0:
+            change = np.float32(dryness * self.dry_change[band])
+            seen = np.clip(seen + change * self.seen(self.plants[pixel_m], frame, pixel_m), 0, 1)
+        return seen
 
     def seen(self, layer: NDArray[np.float32], frame: Frame, pixel_m: float) -> NDArray[np.float32]:
         """A layer at the pixels of a frame."""
@@ -77,6 +95,7 @@ def invent(
     seed: int,
     latitude_deg: float,
     ground_m: float,
+    surface: str | None = None,
 ) -> tuple[landscape.Landscape, Ground]:
     """One sharp ground under all frames; `truth_on_tile` fills in the blurred copy for scenes."""
     left = min(f.left for f in frames) - GROUND_EDGE_M
@@ -97,8 +116,22 @@ def invent(
         relief_m=relief_m,
         snow_m=snow_m,
         north_is_shady=latitude_deg >= 0,
+        surface=surface,
     )
-    return land, Ground(np.empty_like(land.reflectance), land.elevation_m, left, top, ground_m)
+    # Filled in by `truth_on_tile` and `keep_plants`.
+    blurred = np.empty_like(land.reflectance)
+    dry = dry_change(tuple(bands))
+    return land, Ground(blurred, land.elevation_m, left, top, ground_m, {}, dry)
+
+
+def keep_plants(land: landscape.Landscape, ground: Ground, resolutions_m: Iterable[float]) -> None:
+    """Blur the share of green plants, so that scenes can show them dry."""
+    percent = land.abundance_percent[land.class_names.index("green_vegetation")]
+    share = percent.astype(np.float32) / np.float32(100)
+    for pixel_m in set(resolutions_m):
+        ground.plants[pixel_m] = sensor_model.point_spread(
+            share, fwhm_m=pixel_m, ground_m=ground.step_m
+        )
 
 
 def truth_on_tile(

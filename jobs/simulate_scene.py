@@ -1,7 +1,7 @@
 """One simulated scene: when, under which sky, from where; then its counts."""
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -29,6 +29,8 @@ FIRST, LAST = datetime(2000, 6, 1, tzinfo=UTC), datetime(2008, 3, 31, tzinfo=UTC
 LOCAL_HOUR = 10.75
 """Mean local time of Terra's descending pass; a node at 10:30, later towards the north."""
 HIGHEST_ZENITH_DEG = 65.0
+GREENEST_DAY = 200
+"""Of a northern year; ours."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,20 @@ class State:
     aod550, water_vapour_g_cm2, ozone_cm_atm : float
         Columns above the surface at the tile's mean elevation.
     elevation_m : float
+    aod_reported : float
+        Optical depth that the aerosol file holds.
+    calibration : list of float, shape (band,)
+        What the sensor's radiance is multiplied by, against what its metadata say.
+    dryness : float
+        Of the plants, 0 = green.
     cloud : float
         Share of the frame under clouds.
     turn_deg : float
         How far the footprint leans from north to east.
     shift_m : (float, float)
         Of the footprint's middle against the tile's.
+    beside_m : (float, float)
+        How far the footprint is moved away besides, so that it ends inside the tile.
     high_gain : list of bool, shape (band,)
         Where high gain is wanted, if the ground does not saturate.
     xa, xb, xc : list of list of float, shape (level, band)
@@ -73,6 +83,10 @@ class State:
     water_vapour_g_cm2: float = 1.0
     ozone_cm_atm: float = 0.3
     elevation_m: float = 0.0
+    aod_reported: float = 0.1
+    calibration: list[float] = field(default_factory=list)
+    dryness: float = 0.0
+    beside_m: tuple[float, float] = (0.0, 0.0)
     xa: list[list[float]] = field(default_factory=list)
     xb: list[list[float]] = field(default_factory=list)
     xc: list[list[float]] = field(default_factory=list)
@@ -131,7 +145,34 @@ def draw_state(
         cloud=cloud,
         turn_deg=heading - 180 + float(rng.uniform(-0.6, 0.6)),
         shift_m=(float(rng.uniform(-120, 120)), float(rng.uniform(-120, 120))),
+        calibration=[1.0] * len(facts.bands),
         high_gain=(rng.random(len(facts.bands)) < 0.5).tolist(),
+    )
+
+
+def with_season(
+    state: State, season: float, reach_m: float, latitude_deg: float, rng: np.random.Generator
+) -> State:
+    """Plants as dry as the season and the year have it, and a footprint that ends somewhere.
+
+    Parameters
+    ----------
+    state : State
+    season : float
+        Dryness in the middle of a dry winter.
+    reach_m : float
+        Farthest the footprint may be moved, along each axis.
+    latitude_deg : float
+    rng : numpy.random.Generator
+    """
+    day = state.acquired.timetuple().tm_yday + (0 if latitude_deg >= 0 else 182.5)
+    cold = 0.5 - 0.5 * math.cos(2 * math.pi * (day - GREENEST_DAY) / 365.25)
+    year = float(rng.uniform(0.7, 1.0))
+    beside = rng.uniform(-1, 1, 2) * reach_m + 0.0  # never -0.0
+    return replace(
+        state,
+        dryness=round(season * cold * year, 4),
+        beside_m=(float(beside[0]), float(beside[1])),
     )
 
 
@@ -183,7 +224,7 @@ def image(
     for place, band in enumerate(facts.bands):
         every = round(band.resolution_m / finest)
         own = Clouds(*(f[::every, ::every] for f in (sky.opacity, sky.brightness, sky.shadow)))
-        true = ground.seen(ground.reflectance[place], frame, band.resolution_m)
+        true = ground.reflectance_of(place, frame, band.resolution_m, state.dryness)
         height = ground.seen(ground.elevation_m, frame, band.resolution_m)
         wavelength_um = sum(band.wavelength_um) / 2
         lit = shaded(true, own.shadow, wavelength_um)
@@ -192,7 +233,8 @@ def image(
             for level in (state.xa, state.xb, state.xc)
         ]
         radiance = np.asarray(add_atmosphere(lit[None], *coefficients)[0], np.float32)
-        gains[band.name] = _gain(band.name, radiance, wanted_high=state.high_gain[place])
+        error = np.float32(state.calibration[place])
+        gains[band.name] = _gain(band.name, radiance * error, wanted_high=state.high_gain[place])
         radiance = clouded(
             radiance,
             own,
@@ -201,6 +243,7 @@ def image(
             * cosine
             / (math.pi * state.earth_sun_distance_au**2),
         )
+        radiance = radiance * error
         scale, offset = radiance_coefficients(gains)[band.name]
         inside = frame.inside(band.swath, band.resolution_m)
         counts = sensor_model.counts(

@@ -37,7 +37,7 @@ def main(args: argparse.Namespace, engine: Engine) -> int:
         answer(plan_of(engine, job), as_json=args.json)
         return DONE
     plan_of(engine, job)
-    return finish(engine.run(job), trigger.target, as_json=args.json)
+    return finish(engine, job, as_json=args.json)
 
 
 def _printable(row: dict[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from geoquarry.schemas.errors import BlobError
 
 MAGIC = b"GQT1"
 HEADER = struct.Struct("<4sBBBBIII")
-DTYPES = ("uint8", "int16", "uint16", "int32", "uint32", "float32", "float64")
+DTYPES = ("uint8", "int16", "uint16", "int32", "uint32", "float32", "float64", "int64")
 """Position = dtype code. Only appended to, never reordered."""
 CODECS = ("raw", "zlib", "zstd")
 FILTERS = ("none", "delta")

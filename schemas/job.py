@@ -8,6 +8,27 @@ import pyarrow as pa
 
 
 @dataclass(frozen=True)
+class Lookup:
+    """Columns of a small table that the source rows get beside their own.
+
+    Attributes
+    ----------
+    table : str
+    on : tuple of str
+        Key columns that both have: ``("granule_id",)`` or ``("tile_x", "tile_y")``.
+    columns : tuple of str
+        Not BINARY; null in rows that find nothing.
+    as_of : int
+        Snapshot of the table to read.
+    """
+
+    table: str
+    on: tuple[str, ...]
+    columns: tuple[str, ...]
+    as_of: int
+
+
+@dataclass(frozen=True)
 class Job:
     """Rows of a source table, grouped by tile, through one UDF, into a target table.
 
@@ -43,6 +64,9 @@ class Job:
     revision : str
         State of whatever else the UDF reads besides rows and parameters, such as a table that
         ships with it: another revision computes every tile again.
+    lookups : tuple of Lookup
+        Small tables whose columns join the source rows; a tile is computed again when what it
+        finds there has changed.
     """
 
     source: str
@@ -59,6 +83,7 @@ class Job:
     as_of: int | None = None
     package_version: str = field(default="")
     revision: str = ""
+    lookups: tuple[Lookup, ...] = ()
 
     def params_json(self) -> str:
         """The parameters as canonical JSON."""

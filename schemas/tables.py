@@ -126,6 +126,16 @@ def tiles_schema(sensor_name: str, grid_name: str) -> pa.Schema:
         column("xc", PER_BAND, "given coefficient: reflectance = y / (1 + xc y)"),
         column("flags", pa.binary(), "uint16 bits of the stored window, see schemas/flags.py"),
         column("mask_version", pa.string(), "version of the masks in flags"),
+        column(
+            "granule_cloud_fraction",
+            pa.float64(),
+            "cloudy pixels / usable pixels of the whole granule",
+        ),
+        column(
+            "clear_distance",
+            pa.binary(),
+            "uint8 x 50 m to cloud, shadow or the granule's edge, per 8 x 8 px of the full tile",
+        ),
     ]
     for band in bands:
         low, high = band.wavelength_um

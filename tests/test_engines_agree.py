@@ -8,6 +8,7 @@ from rows import GRID, SENSOR, mixed_rows
 from geoquarry.engine.local import open_engine
 from geoquarry.jobs.run import job_of
 from geoquarry.jobs.statement import Trigger
+from geoquarry.jobs.two_phase import run_phases
 from geoquarry.schemas.digest import parity_digest
 from geoquarry.schemas.errors import GeoquarryError
 from geoquarry.schemas.tables import tiles_schema
@@ -54,7 +55,7 @@ def test_every_engine_gives_the_same_answer(engines, method, params):
     digests = {}
     for name, engine in engines.items():
         target = f"out_{JOBS.index((method, params))}"
-        report = engine.run(job_of(engine, Trigger(method, "tiles", target, params=params))).wait()
+        report = run_phases(engine, job_of(engine, Trigger(method, "tiles", target, params=params)))
         assert report.counts["ok"] == 3, (name, report)
         rows = engine.read(target).read_all().to_pylist()
         assert len(rows) == 3
@@ -68,7 +69,7 @@ def test_processes_give_the_same_answer_as_threads(engines, tmp_path):
     processes = filled(tmp_path / "processes", ROWS, workers=2, executor="process")
     digests = set()
     for engine in (threads, processes):
-        assert engine.run(job_of(engine, trigger)).wait().counts["ok"] == 3
+        assert run_phases(engine, job_of(engine, trigger)).counts["ok"] == 3
         digests.add(parity_digest(engine.read("alike").read_all().to_pylist()))
     assert len(digests) == 1
 
@@ -76,17 +77,17 @@ def test_processes_give_the_same_answer_as_threads(engines, tmp_path):
 def test_a_job_can_read_its_source_as_it_was(engines, tmp_path):
     engine = filled(tmp_path / "past", ROWS[:6], workers=1)
     then = engine.history("tiles")[-1]["snapshot_id"]
-    engine.run(job_of(engine, Trigger("mosaic", "tiles", "before"))).wait()
+    run_phases(engine, job_of(engine, Trigger("mosaic", "tiles", "before")))
     engine.append("tiles", ROWS[6:])
-    engine.run(job_of(engine, Trigger("mosaic", "tiles", "past"), as_of=then)).wait()
-    engine.run(job_of(engine, Trigger("mosaic", "tiles", "now"))).wait()
+    run_phases(engine, job_of(engine, Trigger("mosaic", "tiles", "past"), as_of=then))
+    run_phases(engine, job_of(engine, Trigger("mosaic", "tiles", "now")))
     before, past, now = (
         parity_digest(engine.read(name).read_all().to_pylist())
         for name in ("before", "past", "now")
     )
     assert before == past != now
     with pytest.raises(GeoquarryError, match="12345"):
-        engine.run(job_of(engine, Trigger("mosaic", "tiles", "never"), as_of=12345)).wait()
+        run_phases(engine, job_of(engine, Trigger("mosaic", "tiles", "never"), as_of=12345))
 
 
 def test_different_parameters_give_different_answers(engines):
@@ -95,6 +96,6 @@ def test_different_parameters_give_different_answers(engines):
     seen = set()
     for name in ("min", "mean", "median"):
         trigger = Trigger("mosaic", "tiles", "out", params={"mosaic": name}, overwrite=True)
-        engine.run(job_of(engine, trigger)).wait()
+        run_phases(engine, job_of(engine, trigger))
         seen.add(parity_digest(engine.read("out").read_all().to_pylist()))
     assert len(seen) == 3

@@ -14,6 +14,7 @@ from rows import GRID, SENSOR, made_up_row, made_up_rows
 from geoquarry.engine.local import open_engine
 from geoquarry.jobs.run import job_of
 from geoquarry.jobs.statement import Trigger
+from geoquarry.jobs.two_phase import run_phases
 from geoquarry.schemas.digest import parity_digest
 from geoquarry.schemas.tables import tiles_schema
 
@@ -26,6 +27,7 @@ from rows import made_up_row
 from geoquarry.engine.local import open_engine
 from geoquarry.jobs.run import job_of
 from geoquarry.jobs.statement import Trigger
+from geoquarry.jobs.two_phase import run_phases
 engine = open_engine({house!r}, workers=1)
 """
 INGEST = """
@@ -39,7 +41,7 @@ RUN = """
 for round_ in range({rounds}):
     for mosaic in ("min", "median"):
         trigger = Trigger("mosaic", "tiles", "maps", params={{"mosaic": mosaic}})
-        engine.run(job_of(engine, trigger)).wait()
+        run_phases(engine, job_of(engine, trigger))
 """
 VACUUM = """
 for round_ in range({rounds}):
@@ -66,7 +68,7 @@ def test_writers_readers_and_a_vacuum_meet(tmp_path, rounds):
     engine = open_engine(str(house))
     engine.create("tiles", tiles_schema(SENSOR.name, GRID))
     engine.append("tiles", [made_up_row(x, 5, 0, size=16) for x in (3, 4)])
-    engine.run(job_of(engine, Trigger("mosaic", "tiles", "maps"))).wait()
+    run_phases(engine, job_of(engine, Trigger("mosaic", "tiles", "maps")))
     finish(
         start(INGEST, house, rounds=rounds, granules=[1, 2, 3]),
         start(INGEST, house, rounds=rounds, granules=[4, 5, 6]),
@@ -81,7 +83,7 @@ def test_writers_readers_and_a_vacuum_meet(tmp_path, rounds):
     ]
     assert sorted(keys) == sorted({(f"granule_{g:03d}", x) for g in range(9) for x in (3, 4)})
     assert engine.check("tiles") == []
-    engine.run(job_of(engine, Trigger("mosaic", "tiles", "maps"))).wait()
+    run_phases(engine, job_of(engine, Trigger("mosaic", "tiles", "maps")))
     assert len(engine.read("maps", ["tile_x"]).read_all()) == 2
     assert engine.check("maps") == []
 
@@ -100,10 +102,10 @@ def test_a_job_killed_at_any_moment_ends_in_the_same_table(tmp_path, rounds):
 
     quiet = filled("quiet")
     began = time.monotonic()
-    quiet.run(job_of(quiet, trigger)).wait()
+    run_phases(quiet, job_of(quiet, trigger))
     length = time.monotonic() - began
     expected = parity_digest(quiet.read("maps").read_all().to_pylist())
-    code = "engine.run(job_of(engine, Trigger('mineral_indices', 'tiles', 'maps'))).wait()"
+    code = "run_phases(engine, job_of(engine, Trigger('mineral_indices', 'tiles', 'maps')))"
     moments = random.Random(11)
     for number in range(2 * rounds):
         engine = filled(f"killed{number}")
@@ -112,7 +114,7 @@ def test_a_job_killed_at_any_moment_ends_in_the_same_table(tmp_path, rounds):
         job.send_signal(signal.SIGKILL)
         job.communicate()
         again = job_of(engine, trigger, resume=bool(number % 2))
-        engine.run(again).wait()
+        run_phases(engine, again)
         assert parity_digest(engine.read("maps").read_all().to_pylist()) == expected
         engine.vacuum("maps", older_than=timedelta(0), keep=1)
         assert engine.check("maps") == []

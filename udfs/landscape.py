@@ -59,6 +59,7 @@ def landscape(
     relief_m: float = 1000.0,
     snow_m: float = 2500.0,
     north_is_shady: bool = True,
+    surface: str | None = None,
 ) -> Landscape:
     """Invent a district.
 
@@ -80,6 +81,8 @@ def landscape(
         Snow lies above this elevation.
     north_is_shady : bool
         Plants prefer the slopes that look away from the sun: north of the equator, True.
+    surface : str, optional
+        Cover nearly all of it with one of `landscape_cover.SURFACES`.
 
     Returns
     -------
@@ -111,7 +114,7 @@ def landscape(
     fields["drainage"] = ground.drainage
     fields["height"] = ground.elevation
     fields["snowy"] = (elevation_m - np.float32(snow_m)) / np.float32(0.1 * relief_m)
-    reflectance, percent, classes = mix(shape, fields, bands, rng)
+    reflectance, percent, classes = mix(shape, fields, bands, rng, surface)
     return Landscape(reflectance, elevation_m, classes, percent, tuple(MIXTURES))
 
 

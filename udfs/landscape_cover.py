@@ -48,9 +48,23 @@ MIXTURES: dict[str, dict[str, float]] = {
     "gypsum": {"gypsum": 0.78, "pale_silt": 0.22},
     "water": {"water": 1.0},
     "snow": {"snow": 0.95, "desert_varnish": 0.05},
+    "sand": {"quartz": 0.85, "brown_soil": 0.15},
 }
 """Surface class -> shares of the members of ``spectra.csv``; shares are ours and add up to 1.
 Mixing is linear by area: grains of different minerals side by side (checkerboard)."""
+
+SURFACES: dict[str, dict[str, float]] = {
+    "playa": {"mud": 0.6, "salt": 0.4},
+    "salt": {"salt": 0.9, "mud": 0.1},
+    "gypsum": {"gypsum": 0.95, "mud": 0.05},
+    "dunes": {"sand": 0.95, "soil": 0.05},
+    "snow": {"snow": 1.0},
+    "forest": {"green_vegetation": 1.0},
+    "lava": {"basalt": 0.9, "soil": 0.1},
+}
+"""Covers that a whole landscape can be made of, to see how methods fare there: shares of classes
+that add up to 1."""
+SURFACE_SHARE = np.float32(0.95)
 
 TEXTURE: Mapping[str, float] = {"water": 0.03, "snow": 0.03, "salt": 0.06, "mud": 0.05}
 """Relative brightness change by grain, shade and moisture, one standard deviation."""
@@ -84,6 +98,17 @@ def class_spectra(bands: tuple[str, ...]) -> NDArray[np.float32]:
         for mix in MIXTURES.values()
     ]
     return np.array(rows, np.float32)
+
+
+def dry_change(bands: tuple[str, ...]) -> tuple[float, ...]:
+    """What the reflectance of green plants changes by when they are dry, per band.
+
+    >>> tuple(round(change, 3) for change in dry_change(("b02", "b3n")))
+    (0.141, -0.126)
+    """
+    members = endmembers(bands)
+    pairs = zip(members["dry_vegetation"], members["green_vegetation"], strict=True)
+    return tuple(MIXTURES["green_vegetation"]["green_vegetation"] * (a - b) for a, b in pairs)
 
 
 HOSTS = ("volcanic", "limestone", "sandstone", "dolomite", "volcanic", "sandstone")
@@ -157,7 +182,20 @@ def _shares(f: Mapping[str, Field]) -> dict[str, Field]:
     over(shares, "gypsum", f["dunes"] * (0.45 + 0.5 * f["crest"]))
     over(shares, "snow", 0.95 * step(f["snowy"] + f["patch"] * 0.5 + f["shady"], 0.0, 0.8))
     over(shares, "water", f["lake"])
+    shares["sand"] = np.zeros_like(f["lake"])
     return shares
+
+
+def _lay(shares: dict[str, Field], surface: str, f: Mapping[str, Field]) -> None:
+    """Lay one surface over nearly all; hills of other ground rise through it."""
+    where = SURFACE_SHARE * step(f["patch"], -1.7, -1.0) * (1 - f["lake"])
+    parts = SURFACES[surface]
+    # Drifts: where a surface has two parts, they take turns.
+    main, *others = parts
+    drift = step(f["other"], -1.5, 1.5)
+    over(shares, main, where)
+    for other in others:
+        over(shares, other, where * drift * np.float32(min(2 * parts[other], 1)))
 
 
 Mixed = tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.uint8]]
@@ -168,6 +206,7 @@ def mix(
     fields: Mapping[str, Field],
     bands: tuple[str, ...],
     rng: np.random.Generator,
+    surface: str | None = None,
 ) -> Mixed:
     """Lay the covers and mix their spectra, strip by strip.
 
@@ -180,6 +219,8 @@ def mix(
         Columns of ``spectra.csv``.
     rng : numpy.random.Generator
         Of the texture.
+    surface : str, optional
+        Name in `SURFACES` of what nearly all is covered with.
 
     Returns
     -------
@@ -193,7 +234,10 @@ def mix(
     texture = fractal(shape, rng, slope=0.9, longest_px=64)
     swing = np.array([TEXTURE.get(name, USUAL_TEXTURE) for name in MIXTURES], np.float32)
     for rows in _strips(shape[0]):
-        found = _shares({name: field[rows] for name, field in fields.items()})
+        here = {name: field[rows] for name, field in fields.items()}
+        found = _shares(here)
+        if surface is not None:
+            _lay(found, surface, here)
         size = texture[rows].shape
         shares = np.stack([np.broadcast_to(found[name], size) for name in MIXTURES])
         percent[:, rows] = np.rint(shares * 100)

@@ -10,17 +10,23 @@ from geoquarry.schemas.errors import UsageError
 from geoquarry.schemas.index import Index, indices
 from geoquarry.schemas.sensor import sensor
 from geoquarry.udfs.balance import BALANCES
+from geoquarry.udfs.blocks import BLOCK_PIXELS
+from geoquarry.udfs.first_phase import wants_nodes, wants_pairs
 from geoquarry.udfs.lut_file import FOLDER_VARIABLE, file_name, find, unpack
+from geoquarry.udfs.merge import BLOCK_BYTES
+from geoquarry.udfs.merit import COLUMNS as MERIT_COLUMNS
 from geoquarry.udfs.mosaic import MOSAICS
 from geoquarry.udfs.observation import COLUMNS
 from geoquarry.udfs.tile_atmosphere import FIELDS, MODES, OUTSIDE
+from geoquarry.udfs.tile_job import TileJob
 from geoquarry.udfs.tile_method import (
     HELD_BYTES,
-    HELD_GRANULES,
-    REFERENCE_COLUMNS,
-    TileJob,
+    NODATA_SOURCE,
+    SOURCE,
     TileMethod,
+    needs_merit,
 )
+from geoquarry.udfs.tile_reference import COLUMNS as REFERENCE_COLUMNS
 
 if TYPE_CHECKING:
     from geoquarry.schemas.tables import OutputBand
@@ -40,17 +46,20 @@ __all__ = [
     "revision",
 ]
 
-AIR = {"atmosphere": MODES[0], "outside": OUTSIDE[0]}
+COMMON = {
+    "mosaic": "median",
+    "harmonise": "linear",
+    "masks": "temporal",
+    "scope": "job",
+    "source": False,
+    "dtype": "int16",
+    "atmosphere": MODES[0],
+    "outside": OUTSIDE[0],
+}
 METHODS: dict[str, dict[str, Any]] = {
-    "mosaic": {"mosaic": "median", "dtype": "int16", **AIR},
-    "color_balancing": {"mosaic": "median", "balance": "tasseled_cap", "dtype": "int16", **AIR},
-    "mineral_indices": {
-        "mosaic": "median",
-        "balance": "tasseled_cap",
-        "indices": "all",
-        "dtype": "int16",
-        **AIR,
-    },
+    "mosaic": COMMON,
+    "color_balancing": {**COMMON, "balance": "tasseled_cap"},
+    "mineral_indices": {**COMMON, "balance": "tasseled_cap", "indices": "all"},
 }
 """Method -> its parameters with their defaults."""
 ALIASES = {"merge": "mosaic", "color_transfer": "color_balancing"}
@@ -58,12 +67,20 @@ ALIASES = {"merge": "mosaic", "color_transfer": "color_balancing"}
 DTYPES = ("int16", "float32")
 CHOICES = {
     "mosaic": tuple(MOSAICS),
+    "harmonise": ("linear", "none"),
     "balance": tuple(BALANCES),
+    "masks": ("temporal", "granule"),
+    "scope": ("job", "tile"),
+    "source": (False, True),
     "dtype": DTYPES,
     "atmosphere": MODES,
     "outside": OUTSIDE,
 }
 """What parameters of one word may be."""
+
+
+OPTIONAL_COLUMNS = ("clear_distance", "granule_cloud_fraction")
+"""Source columns that an older table may lack."""
 
 
 def normalise(
@@ -76,9 +93,11 @@ def normalise(
     method : str
         A name of `METHODS` or one of the `ALIASES`.
     params : mapping
-        ``mosaic``, ``balance``, ``dtype``, ``atmosphere`` (per_pixel, per_tile), ``outside``
-        (clamp, error): one word each; ``indices``: a list of names, or one
-        string with commas, or "all". None = not given.
+        ``mosaic``, ``harmonise`` (linear, none), ``balance``, ``masks`` (temporal: granules
+        settle together what is a cloud; granule: as stored), ``scope`` (job: granules are
+        compared over all tiles; tile: in each tile alone), ``dtype``, ``atmosphere`` (per_pixel,
+        per_tile), ``outside`` (clamp, error): one word each; ``source``: true or false;
+        ``indices``: a list of names, or one string with commas, or "all". None = not given.
     sensor_name : str
 
     Returns
@@ -93,8 +112,9 @@ def normalise(
 
     Examples
     --------
-    >>> normalise("merge", {"mosaic": "MIN"}, "aster_l1t")
-    ('mosaic', {'mosaic': 'min', 'dtype': 'int16', 'atmosphere': 'per_pixel', 'outside': 'clamp'})
+    >>> name, params = normalise("merge", {"mosaic": "MIN"}, "aster_l1t")
+    >>> name, params["mosaic"], params["scope"]
+    ('mosaic', 'min', 'job')
     """
     name = ALIASES.get(method.lower(), method.lower())
     if name not in METHODS:
@@ -114,16 +134,22 @@ def normalise(
             complete[key] = _choice(name, key, complete[key], choices)
     if "indices" in complete:
         complete["indices"] = _index_names(complete["indices"], sensor_name)
+    if complete["source"] and not MOSAICS[complete["mosaic"]].has_source:
+        able = ", ".join(n for n, mosaic in MOSAICS.items() if mosaic.has_source)
+        raise UsageError(
+            f"{name}: a {complete['mosaic']} pixel has no single source. Choose one of the "
+            f"mosaics {able}, or leave `source` out."
+        )
     return name, complete
 
 
-def _choice(method: str, key: str, value: Any, choices: tuple[str, ...]) -> str:
+def _choice(method: str, key: str, value: Any, choices: tuple[Any, ...]) -> Any:
     chosen = value.lower() if isinstance(value, str) else value
-    if chosen not in choices:
-        raise UsageError(
-            f"{method}: {key} is {value!r}. Choose one of: {', '.join(sorted(choices))}."
-        )
-    return str(chosen)
+    # type: 1 == True, but a number is no answer to a question.
+    if not any(chosen == choice and type(chosen) is type(choice) for choice in choices):
+        said = ", ".join(sorted(str(choice).lower() for choice in choices))
+        raise UsageError(f"{method}: {key} is {value!r}. Choose one of: {said}.")
+    return chosen
 
 
 def _index_names(value: Any, sensor_name: str) -> list[str]:
@@ -178,11 +204,16 @@ def output_bands(
         ]
     if params["dtype"] == "float32":
         nan = float("nan")
-        return tuple(
+        bands = [
             OutputBand(name, about, dtype="float32", scale=1.0, nodata=nan)
             for name, about, _ in named
-        )
-    return tuple(OutputBand(name, about, scale=scale) for name, about, scale in named)
+        ]
+    else:
+        bands = [OutputBand(name, about, scale=scale) for name, about, scale in named]
+    if params.get("source"):
+        about = "granule the pixel comes from: its place in the column granules, from 0"
+        bands.append(OutputBand(SOURCE, about, scale=1.0, nodata=NODATA_SOURCE))
+    return tuple(bands)
 
 
 def _chosen(names: Iterable[str], sensor_name: str) -> tuple[Index, ...]:
@@ -199,9 +230,28 @@ def columns(method: str, params: Mapping[str, Any], sensor_name: str) -> tuple[s
     names = (*COLUMNS, *sensor(sensor_name).names)
     if params.get("atmosphere") == "per_pixel":
         names += FIELDS
-    if params.get("balance", "none") != "none":
+    if wants_nodes(params):
         names += REFERENCE_COLUMNS
+    if needs_merit(params):
+        names += tuple(name for name in MERIT_COLUMNS if name not in names)
     return names
+
+
+def first_phase(method: str, params: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Parameters of the first phase that a normalised request needs, or None.
+
+    >>> first_phase(*normalise("mosaic", {"harmonise": "none"}, "aster_l1t")) is None
+    True
+    """
+    if params["scope"] != "job" or not (wants_pairs(params) or wants_nodes(params)):
+        return None
+    # Whether there is a balance matters, not which: the same sums serve all.
+    return {
+        "harmonise": params["harmonise"],
+        "balance": "nodes" if wants_nodes(params) else "none",
+        "atmosphere": params["atmosphere"],
+        "outside": params["outside"],
+    }
 
 
 def revision(sensor_name: str) -> str:
@@ -235,24 +285,25 @@ def memory_bytes(
 ) -> int:
     """About how much memory one tile needs at its peak, for plans that refuse what cannot fit.
 
-    Counts that wait (1 byte per band), the elevation, the reflectance and its copy while it is
-    balanced, and the rasters that go out; within 20 % above what `benchmarks/chain.py` sees.
+    Counts that wait (1 byte per band), the elevation, one block of all granules, overviews where
+    the tile compares its granules itself, the reflectance and its copy while it is balanced, and
+    the rasters that go out; within 20 % above what `benchmarks/chain.py` sees.
 
     Examples
     --------
     >>> request = normalise("mineral_indices", {}, "aster_l1t")
     >>> memory_bytes(*request, "aster_l1t", (1024, 1024), 5) // 2**20
-    177
+    189
     """
     pixels, bands = shape[0] * shape[1], len(sensor(sensor_name).bands)
-    if MOSAICS[params["mosaic"]].needs_all:
-        held = min(granules * bands * pixels, HELD_BYTES)
-    else:
-        held = min(granules, HELD_GRANULES) * bands * pixels
+    held = min(granules * (bands + 2) * pixels, HELD_BYTES)
+    block = min(granules * min(BLOCK_PIXELS, pixels) * 4 * bands, BLOCK_BYTES)
+    alone = params["scope"] == "tile" and (wants_pairs(params) or wants_nodes(params))
+    overviews = granules * pixels // 16 * 2 * bands if alone else 0
     each = 4 if params["dtype"] == "float32" else 2
     names = params["indices"] if method == "mineral_indices" else sensor(sensor_name).names
     ground = 2 * pixels if params["atmosphere"] == "per_pixel" else 0
-    return held + ground + pixels * (8 * bands + each * len(names) + 12)
+    return held + block + overviews + ground + pixels * (8 * bands + each * len(names) + 12)
 
 
 def compute(rows: Iterable[Mapping[str, Any]], job: TileJob) -> dict[str, Any]:

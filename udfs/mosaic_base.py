@@ -1,61 +1,29 @@
-"""What all mosaics share: tiers of quality, windows, and the answer they give.
+"""What all mosaics share: how they are fed, and the answer they give.
 
 A mosaic is fed one granule, or one window of a granule, at a time, in any order; the answer is
 the same bit for bit. Per pixel only observations of the best tier found there count, so a cloud
 never meets a clear view, and where every view is cloudy the map still has no hole: the flags say
-what was used.
+what was used. It keeps what it is fed until `result`: give it a block of rows, not a whole tile
+of many granules.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoquarry.schemas import flags as f
 from geoquarry.schemas.errors import InputError
-from geoquarry.udfs.blocks import rows_per_block
-
-TIERS = (
-    "clear",
-    "saturated",
-    "unreliable",
-    "shadow",
-    "shadow_unreliable",
-    "cloud",
-    "cloud_unreliable",
-)
-"""Best first. Saturated values are lower bounds of clear ground; "unreliable" has no values in the
-bands that SWIR_UNRELIABLE speaks of, but true ones in the others; a shadow still shows the ground,
-a cloud does not. Reliable and unreliable observations never share a tier, so every band of a pixel
-has the same observations."""
-NO_TIER = 255
-SHADOW_TIER = TIERS.index("shadow")
-UNRELIABLE_TIERS = tuple(i for i, name in enumerate(TIERS) if "unreliable" in name)
-SURFACE_BITS = (f.SNOW, f.WATER)
-"""Bits that say what the ground is; decided by majority, all others by "any"."""
-QUALITY = np.uint16(~sum(SURFACE_BITS) & 0xFFFF)
-
-
-def _tier_table() -> NDArray[np.uint8]:
-    bits = np.arange(1 << 16, dtype=np.uint32)
-    bad = (bits & f.SWIR_UNRELIABLE) != 0
-    tier = np.where(bad, 2, np.where((bits & f.SATURATED) != 0, 1, 0))
-    tier = np.where((bits & f.SHADOW) != 0, 3 + bad, tier)
-    tier = np.where((bits & f.CLOUD) != 0, 5 + bad, tier)
-    return np.where((bits & f.NOT_OBSERVED) != 0, NO_TIER, tier).astype(np.uint8)
-
-
-TIER_OF_FLAGS = _tier_table()
-"""Tier by flags value, uint8, shape (65536,)."""
+from geoquarry.udfs.mosaic_tiers import NO_TIER, TIER_OF_FLAGS, clamp_count, finish_flags
+from geoquarry.udfs.mosaic_views import View, Views
 
 
 @dataclass(frozen=True)
 class MosaicResult:
-    """One tile, put together from many granules.
+    """One block, put together from many granules.
 
     Attributes
     ----------
@@ -69,15 +37,23 @@ class MosaicResult:
         Observations of the best tier, i.e. those the mosaic chose from; 255 = that many or more.
     tier : uint8, shape (y, x)
         Index into `TIERS`; 255 = never observed.
+    label : int32, shape (y, x)
+        Changes where the granules that made a pixel change: ``source`` where there is one, else a
+        number for the set of granules; -1 = never observed.
     shares : dict of str -> int
-        Pixels by granule that the granule contributed to; empty where a mosaic cannot tell.
+        Pixels by granule id that the granule contributed to.
+    source : int16, shape (y, x), or None
+        Index into the mosaic's granule ids of the granule that a pixel comes from; -1 = never
+        observed. None where pixels are mixed from several.
     """
 
     reflectance: NDArray[np.float32]
     flags: NDArray[np.uint16]
     count: NDArray[np.uint8]
     tier: NDArray[np.uint8]
-    shares: dict[str, int] = field(default_factory=dict)
+    label: NDArray[np.int32]
+    shares: dict[str, int]
+    source: NDArray[np.int16] | None = None
 
 
 class Mosaic(ABC):
@@ -87,36 +63,43 @@ class Mosaic(ABC):
     ----------
     band_count : int
     shape : (int, int)
-        Height and width of the tile.
+        Height and width of the block.
+    granule_ids : sequence of str
+        Sorted, without doubles: all that may come, of the whole tile. Ties go to the smaller one.
     key_bands : (int, int)
         Bands that say how dark a pixel is, the first one mainly.
     optional : sequence of int
         Bands that SWIR_UNRELIABLE speaks of: no values there under that flag.
-    spill_dir : str, optional
-        Folder for what does not fit ``memory_limit``; a temporary one if needed and not given.
-    memory_limit : int
-        Bytes of observations kept in memory, where a mosaic has to keep them.
+
+    Raises
+    ------
+    InputError
+        Granule ids out of order, or too many for a source band.
     """
 
-    needs_all = False
-    """True where the answer needs all observations at once, not sums or a best one."""
+    has_source = False
+    """True where every pixel is a real observation of one granule."""
 
     def __init__(
         self,
         band_count: int,
         shape: tuple[int, int],
+        granule_ids: Sequence[str],
         *,
         key_bands: tuple[int, int] = (0, 1),
         optional: Sequence[int] = (),
-        spill_dir: str | Path | None = None,
-        memory_limit: int = 256 * 1024 * 1024,
     ) -> None:
+        if any(a >= b for a, b in pairwise(granule_ids)):
+            raise InputError("A mosaic's granule ids must be sorted and without doubles.")
+        if len(granule_ids) > np.iinfo(np.int16).max:
+            raise InputError(f"{len(granule_ids)} granules in one tile; at most 32767 can be told.")
         self.band_count, self.shape = band_count, shape
+        self.granule_ids = list(granule_ids)
         self.key_bands = key_bands
         self.optional = tuple(optional)
-        self.spill_dir, self.memory_limit = spill_dir, memory_limit
-        self.granule_ids: list[str] = []
+        self._place = {name: place for place, name in enumerate(self.granule_ids)}
         self._required = [b for b in range(band_count) if b not in self.optional]
+        self._views: list[View] = []
 
     def update(
         self,
@@ -125,131 +108,95 @@ class Mosaic(ABC):
         flags: NDArray[np.uint16],
         row0: int = 0,
         col0: int = 0,
+        merit: NDArray[np.float32] | None = None,
     ) -> None:
         """Add what one granule saw in one window; windows of one granule do not overlap.
+
+        Arrays are kept, not copied, and never changed: leave them alone until `result`.
 
         Parameters
         ----------
         granule_id : str
+            One of ``granule_ids``.
         reflectance : float32, shape (band, y, x)
             NaN = not observed. A pixel counts for all bands or for none, but for bands that its
             flags call unreliable.
         flags : uint16, shape (y, x)
         row0, col0 : int
-            Place of the window in the tile.
+            Place of the window in the block.
+        merit : float32, shape (y, x), optional
+            Larger is better; what `best` goes by.
 
         Raises
         ------
         InputError
-            Shapes disagree, or the window reaches over the tile.
+            An unknown granule, shapes disagree, or the window reaches over the block.
         """
         height, width = flags.shape
-        if reflectance.shape != (self.band_count, height, width):
+        if granule_id not in self._place:
+            raise InputError(f"Granule {granule_id!r} is not among the mosaic's granule ids.")
+        if reflectance.shape != (self.band_count, height, width) or (
+            merit is not None and merit.shape != flags.shape
+        ):
             raise InputError(
-                f"Granule {granule_id}: reflectance {reflectance.shape} and flags {flags.shape}; "
+                f"Granule {granule_id}: reflectance {reflectance.shape}, flags {flags.shape}, "
+                f"merit {None if merit is None else merit.shape}; "
                 f"expected ({self.band_count}, y, x) and (y, x)."
             )
         if min(row0, col0) < 0 or row0 + height > self.shape[0] or col0 + width > self.shape[1]:
             raise InputError(
                 f"Granule {granule_id}: window of {height} x {width} pixels at row {row0}, column "
-                f"{col0} reaches over the tile of {self.shape[0]} x {self.shape[1]}."
+                f"{col0} reaches over the block of {self.shape[0]} x {self.shape[1]}."
             )
-        if granule_id not in self.granule_ids:
-            self.granule_ids.append(granule_id)
-        known = self.granule_ids.index(granule_id)
-        step = rows_per_block(self.shape[1])
-        start = row0
-        while start < row0 + height:
-            # Blocks begin at multiples of `step`, so blocks of all granules fit on each other.
-            stop = min((start // step + 1) * step, row0 + height)
-            part = slice(start - row0, stop - row0)
-            window = (slice(start, stop), slice(col0, col0 + width))
-            self._add_block(known, window, reflectance[:, part], flags[part])
-            start = stop
+        tier = self._tier(reflectance, flags)
+        if (tier == NO_TIER).all():
+            return
+        window = (slice(row0, row0 + height), slice(col0, col0 + width))
+        self._views.append(View(self._place[granule_id], window, reflectance, flags, tier, merit))
 
-    def _add_block(
-        self,
-        known: int,
-        window: tuple[slice, slice],
-        reflectance: NDArray[np.float32],
-        flags: NDArray[np.uint16],
-    ) -> None:
-        tier = TIER_OF_FLAGS.take(flags)
+    def _tier(
+        self, reflectance: NDArray[np.float32], flags: NDArray[np.uint16]
+    ) -> NDArray[np.uint8]:
+        tier: NDArray[np.uint8] = TIER_OF_FLAGS.take(flags)
+        # NaN and inf survive sums: one test instead of one per band.
         total = reflectance[self._required[0]].copy()
         for band in self._required[1:]:
             total += reflectance[band]
-        optional = np.zeros_like(total)
-        for band in self.optional:
-            optional += reflectance[band]
-        unreliable = (flags & np.uint16(f.SWIR_UNRELIABLE)) != 0
-        # NaN and inf survive sums: one test instead of one per band.
-        lost = ~np.isfinite(total) | (~np.isfinite(optional) & ~unreliable)
+        lost = ~np.isfinite(total)
+        if self.optional:
+            np.copyto(total, reflectance[self.optional[0]])
+            for band in self.optional[1:]:
+                total += reflectance[band]
+            lost |= ~np.isfinite(total) & ((flags & np.uint16(f.SWIR_UNRELIABLE)) == 0)
         if lost.any():
             tier[lost] = NO_TIER
-        if (tier == NO_TIER).all():
-            return
-        # + 0 turns -0.0 into 0.0: they are equal, so "which came first" would show in the bits.
-        values = reflectance + np.float32(0)
-        if self.optional and unreliable.any():
-            for band in self.optional:
-                values[band][unreliable] = np.nan
-        self._add(known, window, values, flags, tier)
+        return tier
 
-    @abstractmethod
-    def _add(
-        self,
-        known: int,
-        window: tuple[slice, slice],
-        values: NDArray[np.float32],
-        flags: NDArray[np.uint16],
-        tier: NDArray[np.uint8],
-    ) -> None:
-        """Take one block; NO_TIER in ``tier`` = not observed. ``values`` may be kept."""
-
-    @abstractmethod
     def result(self) -> MosaicResult:
         """The mosaic of everything added; call once."""
+        views = Views(self._views, self.shape)
+        self._views = []
+        # Bands that cannot be trusted may hold anything; they become NaN below.
+        with np.errstate(invalid="ignore", over="ignore"):
+            reflectance, flags = self._merge(views)
+        views.erase(reflectance, self.optional)
+        # 0.0 and -0.0 are equal, so which of them wins a comparison is up to the machine.
+        reflectance += np.float32(0)
+        source = views.sources() if self.has_source else None
+        return MosaicResult(
+            reflectance=reflectance,
+            flags=finish_flags(flags, views.count, views.tier),
+            count=clamp_count(views.count),
+            tier=views.tier,
+            label=views.labels(self.granule_ids) if source is None else source.astype(np.int32),
+            shares=views.pixels(self.granule_ids),
+            source=source,
+        )
 
-    def close(self) -> None:  # noqa: B027  (only some mosaics hold files)
-        """Let go of files; safe to call twice."""
+    @abstractmethod
+    def _merge(self, views: Views) -> tuple[NDArray[np.float32], NDArray[np.uint16]]:
+        """Reflectance, and flags of what it was made of.
 
-
-def finish_flags(
-    flags: NDArray[np.uint16], count: NDArray[np.uint16], tier: NDArray[np.uint8]
-) -> NDArray[np.uint16]:
-    """Add the bits every mosaic sets in the same way: FILLED, FEW_OBSERVATIONS, NOT_OBSERVED.
-
-    >>> finish_flags(np.zeros(3, np.uint16), np.array([2, 1, 0], np.uint16),
-    ...              np.array([0, 5, 255], np.uint8)).tolist()
-    [0, 2176, 32768]
-    """
-    observed = tier != NO_TIER
-    out = flags & np.uint16(~f.NOT_OBSERVED & 0xFFFF)
-    out |= np.where(observed & (tier >= SHADOW_TIER), np.uint16(f.FILLED), np.uint16(0))
-    out |= np.where(observed & (count < 2), np.uint16(f.FEW_OBSERVATIONS), np.uint16(0))
-    return np.where(observed, out, np.uint16(f.NOT_OBSERVED)).astype(np.uint16)
-
-
-def clamp_count(count: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """Counts as stored: uint8, 255 = that many or more.
-
-    >>> clamp_count(np.array([3, 300], np.uint16)).tolist()
-    [3, 255]
-    """
-    return np.minimum(count, 255).astype(np.uint8)
-
-
-def blend(target: NDArray[Any], source: NDArray[Any], mask: NDArray[np.bool_]) -> None:
-    """``target = where(mask, source, target)`` in place, by bit operations: 4 x a masked copy.
-
-    Both float32 (or int32), the same shape; the last axes are those of ``mask``.
-
-    >>> a = np.float32([1, 2]); blend(a, np.float32([8, 9]), np.array([True, False])); a.tolist()
-    [8.0, 2.0]
-    """
-    bits = -mask.astype(np.int32)
-    ours, theirs = target.view(np.int32), source.view(np.int32)
-    for place in np.ndindex(*target.shape[: target.ndim - mask.ndim]):
-        change = ours[place] ^ theirs[place]
-        change &= bits
-        ours[place] ^= change
+        Values are of no concern where nothing was observed, and in the optional bands where they
+        are not reliable. `View.used` must be left true for what went into a pixel, and no more.
+        """

@@ -22,6 +22,16 @@ class RowIssue(InputError):
         self.column = column
 
 
+def row_issue(row: Mapping[str, Any], issue: RowIssue) -> dict[str, str]:
+    """An issue as results list it."""
+    return {"granule_id": str(row["granule_id"]), "column": issue.column, "error": str(issue)}
+
+
+def sorted_issues(issues: list[dict[str, str]]) -> list[dict[str, str]]:
+    """By granule, column and text, so that the order of the rows cannot matter."""
+    return sorted(issues, key=lambda issue: (issue["granule_id"], issue["column"], issue["error"]))
+
+
 def per_band(
     row: Mapping[str, Any], name: str, count: int, advice: str = AGAIN
 ) -> NDArray[np.float64]:

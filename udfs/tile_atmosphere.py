@@ -16,7 +16,14 @@ from geoquarry.schemas.sensor import Sensor
 from geoquarry.udfs.air_state import AirState, Floats, read_state
 from geoquarry.udfs.cell_correction import LEVELS, CellCorrection
 from geoquarry.udfs.row_values import OR_GIVE, lattice, per_band, raster
-from geoquarry.udfs.tile_cells import CELLS, NODATA_ELEVATION, Ground, per_cell, side
+from geoquarry.udfs.tile_cells import (
+    CELLS,
+    NODATA_ELEVATION,
+    Ground,
+    coarse_elevation,
+    per_cell,
+    side,
+)
 
 GIVEN = ("xa", "xb", "xc")
 FIELDS = ("elevation", "aod550_field", "water_vapour_field")
@@ -76,6 +83,8 @@ class TileAtmosphere:
         Follow elevation, aerosol and water vapour within the tile, or take one state for all.
     outside : {"clamp", "error"}
         What becomes of a state that the lookup table does not cover.
+    step : int
+        Side of one pixel in those of the elevation raster: over 1 in overviews.
     """
 
     def __init__(
@@ -84,8 +93,9 @@ class TileAtmosphere:
         shape: tuple[int, int],
         mode: str = "per_pixel",
         outside: str = "clamp",
+        step: int = 1,
     ) -> None:
-        self.sensor, self.shape = sensor, shape
+        self.sensor, self.shape, self._step = sensor, shape, step
         self._mode, self._strict = mode, outside == "error"
         self._grounds: dict[bytes, Ground] = {}
 
@@ -176,7 +186,9 @@ class TileAtmosphere:
             return None
         key = bytes(row["elevation"])
         if key not in self._grounds:
-            self._grounds[key] = Ground(raster(row, "elevation", self.shape, ("int16",)))
+            shape = self.shape[0] * self._step, self.shape[1] * self._step
+            fine = raster(row, "elevation", shape, ("int16",))
+            self._grounds[key] = Ground(coarse_elevation(fine, self._step))
         ground = self._grounds[key]
         height, width = observed.shape
         window = slice(row0, row0 + height), slice(col0, col0 + width)

@@ -75,6 +75,21 @@ def per_cell(
     return out
 
 
+def coarse_elevation(elevation_m: NDArray[np.int16], step: int) -> NDArray[np.int16]:
+    """Means over squares of ``step`` x ``step`` pixels, in whole metres; a void makes a void.
+
+    >>> coarse_elevation(np.int16([[1, 2, 9, 9], [3, 4, 9, -32768]]), 2)
+    array([[     2, -32768]], dtype=int16)
+    """
+    if step == 1:
+        return elevation_m
+    height, width = (size // step for size in elevation_m.shape)
+    squares = elevation_m.reshape(height, step, width, step)
+    mean = np.floor_divide(squares.sum(axis=(1, 3), dtype=np.int64), step * step)
+    void = (squares == NODATA_ELEVATION).any(axis=(1, 3))
+    return np.where(void, NODATA_ELEVATION, mean).astype(np.int16)
+
+
 class Ground:
     """Elevation of a whole tile.
 

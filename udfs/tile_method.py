@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,61 +14,36 @@ from geoquarry.schemas.blob import encode
 from geoquarry.schemas.grid import grid
 from geoquarry.schemas.index import indices
 from geoquarry.schemas.sensor import Sensor, sensor
-from geoquarry.udfs.balance import fit
+from geoquarry.udfs.agreement import Agreement
 from geoquarry.udfs.blocks import row_blocks
+from geoquarry.udfs.counts import read_counts
 from geoquarry.udfs.indices import compute_indices, quantise
-from geoquarry.udfs.mosaic import MOSAICS, Mosaic, MosaicResult
-from geoquarry.udfs.observation import Observation, decode_reference, ground_pixel_m
-from geoquarry.udfs.row_values import RowIssue
+from geoquarry.udfs.merge import Merging, merge
+from geoquarry.udfs.merit import Merit
+from geoquarry.udfs.mosaic import MosaicResult
+from geoquarry.udfs.observation import Observation, ground_pixel_m
+from geoquarry.udfs.row_values import RowIssue, row_issue, sorted_issues
+from geoquarry.udfs.seam import RatioWatch, seam
 from geoquarry.udfs.tile_atmosphere import TileAtmosphere
+from geoquarry.udfs.tile_job import TileJob
 from geoquarry.udfs.tile_quality import add_ground_flags, plain_nan, quality_figures
+from geoquarry.udfs.tile_reference import TileReference
 
-REFERENCE_COLUMNS = tuple(f"ref_{place}" for place in range(1, 8))
 REFLECTANCE_SCALE = 1e-4
-HELD_GRANULES = 8
-"""Granules that wait for each other, so that a block of rows meets several while in cache."""
-HELD_BYTES = 192 * 1024 * 1024
-"""Counts and flags kept in memory by mosaics that need all granules; more goes to files."""
-
-
-class TileJob(Protocol):
-    """What a UDF is told about its tile."""
-
-    @property
-    def method(self) -> str:
-        """A name of `methods.METHODS`."""
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """Normalised parameters."""
-
-    @property
-    def sensor(self) -> str:
-        """Name of the sensor."""
-
-    @property
-    def grid(self) -> str:
-        """Name of the grid."""
-
-    @property
-    def tile_x(self) -> int:
-        """Column of the tile."""
-
-    @property
-    def tile_y(self) -> int:
-        """Row of the tile."""
-
-    @property
-    def spill_dir(self) -> str:
-        """Folder for what does not fit into memory."""
+HELD_BYTES = 128 * 1024 * 1024
+"""Counts and flags kept in memory; more goes to files."""
+SOURCE = "source"
+"""Name of the raster that says which granule a pixel comes from."""
+NODATA_SOURCE = -32768
 
 
 class TileMethod:
     """`update` with every row of a tile, then `result` once; `close` in any case.
 
     A row that cannot be used is listed under ``issues``, and the others go on. Memory for
-    1024 x 1024 x 9: 12 MB per granule held (at most 8, or 192 MB where a mosaic needs all), the
-    mosaic's own state, and the results.
+    1024 x 1024 x 9: 12 MB per granule held (at most 128 MB, the others wait in files), 1.2 MB per
+    granule where the tile compares them itself, one block of rows of all granules (48 MB, and what
+    the mosaic makes of them), and the results.
 
     Parameters
     ----------
@@ -84,12 +59,11 @@ class TileMethod:
             self._sensor, self._shape, self._params["atmosphere"], self._params["outside"]
         )
         self._pixel_m = ground_pixel_m(job.grid, job.tile_x, job.tile_y)
+        self._agreement = Agreement(job)
+        self._reference = TileReference()
         self._held: list[Observation] = []
-        self._mosaic: Mosaic | None = None
-        self._used: list[str] = []
+        self._merits: dict[str, Merit] | None = {} if needs_merit(self._params) else None
         self._issues: list[dict[str, str]] = []
-        self._reference_issues: list[dict[str, str]] = []
-        self._reference: tuple[str, NDArray[np.int16]] | None = None
         self._not_corrected = False
         self._masked_here = 0
         self._air_notes: Counter[str] = Counter()
@@ -98,107 +72,61 @@ class TileMethod:
     def update(self, row: Mapping[str, Any]) -> None:
         """Take one source row."""
         try:
-            held = Observation(row, self._atmosphere, self._pixel_m)
+            counts = read_counts(row, self._sensor, self._shape, self._pixel_m)
+            held = Observation(row, counts, self._atmosphere)
+            if self._merits is not None:
+                self._merits[held.granule_id] = Merit(
+                    row, held.flags, held.row0, held.col0, self._shape, pixel_m=self._pixel_m
+                )
+            self._agreement.update(row, counts)
         except RowIssue as issue:
-            self._issues.append(_issue(row, issue))
+            self._issues.append(row_issue(row, issue))
             return
-        self._used.append(held.granule_id)
-        self._masked_here += held.masked_here
+        self._masked_here += counts.masked_here
         self._air_notes.update(held.notes)
         self._air_sources[json.dumps(held.source)] += 1
         self._not_corrected |= _meta(row).get("crosstalk_corrected") is False
         if self._balance != "none":
-            self._keep_reference(row)
+            self._reference.update(row)
         self._held.append(held)
-        if not self._needs_all:
-            if len(self._held) > HELD_GRANULES:
-                self._flush()
-        elif sum(one.nbytes for one in self._held) > HELD_BYTES:
+        if sum(one.nbytes for one in self._held) > HELD_BYTES:
             held.spill(Path(self._job.spill_dir) / f"granule-{len(self._held)}")
 
     @property
     def _balance(self) -> str:
         return str(self._params.get("balance", "none"))
 
-    @property
-    def _needs_all(self) -> bool:
-        return MOSAICS[self._params["mosaic"]].needs_all
-
-    def _keep_reference(self, row: Mapping[str, Any]) -> None:
-        """The reference of the smallest granule id that has one, so that order cannot matter."""
-        name = str(row["granule_id"])
-        if self._reference is not None and self._reference[0] <= name:
-            return
-        try:
-            found = decode_reference(row, REFERENCE_COLUMNS)
-        except RowIssue as issue:
-            self._reference_issues.append(_issue(row, issue))
-            return
-        if found is not None:
-            self._reference = name, found
-
-    def _new_mosaic(self, shape: tuple[int, int]) -> Mosaic:
-        bands = self._sensor.bands
-        green, red = (self._sensor.role(role) for role in ("green", "red"))
-        return MOSAICS[self._params["mosaic"]](
-            len(bands),
-            shape,
-            key_bands=(0, 1) if green is None or red is None else (green, red),
-            optional=[i for i, band in enumerate(bands) if band.role.startswith("swir")],
-            spill_dir=self._job.spill_dir,
-        )
-
-    def _flush(self) -> None:
-        """Give the held granules to the mosaic, block by block."""
-        if self._mosaic is None:
-            self._mosaic = self._new_mosaic(self._shape)
-        for rows in row_blocks(*self._shape):
-            self._feed(self._mosaic, rows, 0)
-        self._held.clear()
-
-    def _feed(self, mosaic: Mosaic, rows: slice, origin: int) -> None:
+    def _merge(self, watch: RatioWatch) -> MosaicResult:
+        gains = self._agreement.gains()
         for held in self._held:
-            found = held.block(rows)
-            if found is not None:
-                reflectance, flags, row0 = found
-                mosaic.update(held.granule_id, reflectance, flags, row0 - origin, held.col0)
-
-    def _merge(self) -> MosaicResult:
-        if self._mosaic is not None:
-            self._flush()
-            return self._mosaic.result()
-        # Everything is still at hand: one block of rows at a time, the mosaic stays in cache.
-        bands, (height, width) = len(self._sensor.bands), self._shape
-        whole = MosaicResult(
-            np.empty((bands, height, width), np.float32),
-            np.empty((height, width), np.uint16),
-            np.empty((height, width), np.uint8),
-            np.empty((height, width), np.uint8),
+            if held.granule_id in gains:
+                held.harmonise(*gains[held.granule_id])
+        how = Merging(
+            self._sensor, self._params["mosaic"], temporal=self._params["masks"] == "temporal"
         )
-        for rows in row_blocks(height, width):
-            mosaic = self._new_mosaic((rows.stop - rows.start, width))
-            self._feed(mosaic, rows, rows.start)
-            part = mosaic.result()
-            whole.reflectance[:, rows] = part.reflectance
-            whole.flags[rows], whole.count[rows] = part.flags, part.count
-            whole.tier[rows] = part.tier
-            for name, pixels in part.shares.items():
-                whole.shares[name] = whole.shares.get(name, 0) + pixels
+        merged = merge(
+            self._held,
+            self._shape,
+            how,
+            merits=self._merits,
+            watch=watch if gains else None,
+        )
         self._held.clear()
-        return whole
+        return merged
 
     def result(self) -> dict[str, Any]:
         """The result row, without what the engine adds."""
         names = self._band_names()
+        used = sorted(held.granule_id for held in self._held)
         row: dict[str, Any] = {
-            "granules": sorted(self._used),
+            "granules": used,
             "provenance": {"params": dict(self._params)},
             "flags": None,
             "count": None,
             **dict.fromkeys(names),
         }
-        if not self._used:
-            row["issues"] = _sorted(self._issues)
+        if not used:
+            row["issues"] = sorted_issues(self._issues)
             row["status"] = "failed" if self._issues else "empty"
             row["message"] = "no granule covers this tile"
             if self._issues:
@@ -209,37 +137,45 @@ class TileMethod:
             {**json.loads(source), "granules": count}
             for source, count in sorted(self._air_sources.items())
         ]
-        merged = self._merge()
+        ratios = RatioWatch(self._sensor.name)
+        merged = self._merge(ratios)
         observed = (merged.flags & np.uint16(f.NOT_OBSERVED)) == 0
-        balance, skipped = self._apply_balance(merged)
+        figures = quality_figures(merged)
+        figures["seam"] = seam(merged.reflectance, merged.label, observed)
+        harmony = self._agreement.figures()
+        if harmony:
+            figures["harmony"] = {**harmony, "ratios": ratios.result()}
+        balance, skipped = self._apply_balance(merged, observed)
         flags = merged.flags
         if skipped:
             flags |= np.where(observed, np.uint16(f.NOT_BALANCED), np.uint16(0))
         add_ground_flags(merged.reflectance, flags, self._sensor)
-        row["provenance"] |= quality_figures(merged) | balance
+        row["provenance"] |= figures | balance
         row |= self._encode(merged.reflectance, flags)
+        if self._params["source"]:
+            row[SOURCE] = encode(stored_source(merged))
         row["flags"] = encode(flags)
         row["count"] = encode(merged.count)
-        issues = _sorted(self._issues + self._relevant_reference_issues())
+        issues = sorted_issues(self._issues + self._reference.issues)
         row["issues"] = issues
         row["status"] = "partial" if issues else ("ok" if observed.any() else "empty")
         row["message"] = "; ".join(self._sentences(issues, skipped, bool(observed.any())))
         return row
 
-    def _apply_balance(self, merged: MosaicResult) -> tuple[dict[str, Any], str]:
+    def _apply_balance(
+        self, merged: MosaicResult, observed: NDArray[np.bool_]
+    ) -> tuple[dict[str, Any], str]:
         """Balance in place; provenance, and why it was skipped if it was wanted."""
         if self._balance == "none":
             return {}, ""
-        found = fit(
-            merged.reflectance,
-            merged.flags,
-            None if self._reference is None else self._reference[1],
-            method=self._balance,
-            sensor_name=self._sensor.name,
-            pixel_m=self._pixel_m,
-        )
+        found = self._agreement.balance(self._reference.raster)
+        watch = RatioWatch(self._sensor.name)
+        before, clear = (watch.sample(x, 0, 0).copy() for x in (merged.reflectance, observed))
         found.apply(merged.reflectance)
-        figures = found.figures | ({"skipped": found.skipped} if found.skipped else {})
+        watch.add(before, watch.sample(merged.reflectance, 0, 0), clear)
+        figures = {**found.figures, "ratios": watch.result()}
+        if found.skipped:
+            figures = {**found.figures, "skipped": found.skipped}
         return {"balance": figures}, found.skipped
 
     def _encode(
@@ -266,18 +202,10 @@ class TileMethod:
         return out
 
     def _band_names(self) -> list[str]:
+        names = self._sensor.names
         if self._job.method == "mineral_indices":
-            return list(self._params["indices"])
-        return self._sensor.names
-
-    def _relevant_reference_issues(self) -> list[dict[str, str]]:
-        """Those met on the way to the reference taken: the same in any order of the rows."""
-        chosen = self._reference
-        return [
-            issue
-            for issue in self._reference_issues
-            if chosen is None or issue["granule_id"] < chosen[0]
-        ]
+            names = list(self._params["indices"])
+        return [*names, SOURCE] if self._params["source"] else names
 
     def _sentences(self, issues: list[dict[str, str]], skipped: str, observed: bool) -> list[str]:
         said = []
@@ -287,6 +215,8 @@ class TileMethod:
             said.append(f"{len(issues)} of the rows could not be used in full, see issues")
         if self._not_corrected:
             said.append("not crosstalk-corrected")
+        if self._agreement.alone and self._params["scope"] == "job":
+            said.append("harmonised within this tile alone")
         if skipped:
             said.append(f"balancing skipped: {skipped}")
         if self._masked_here:
@@ -298,21 +228,17 @@ class TileMethod:
     def close(self) -> None:
         """Let go of memory and files; safe to call twice."""
         self._held.clear()
-        if self._mosaic is not None:
-            self._mosaic.close()
-            self._mosaic = None
 
 
-def _issue(row: Mapping[str, Any], issue: RowIssue) -> dict[str, str]:
-    return {
-        "granule_id": str(row["granule_id"]),
-        "column": issue.column,
-        "error": str(issue),
-    }
+def needs_merit(params: Mapping[str, Any]) -> bool:
+    """Whether the mosaic chooses by merit."""
+    return bool(params["mosaic"] == "best")
 
 
-def _sorted(issues: list[dict[str, str]]) -> list[dict[str, str]]:
-    return sorted(issues, key=lambda issue: (issue["granule_id"], issue["column"], issue["error"]))
+def stored_source(merged: MosaicResult) -> NDArray[np.int16]:
+    """Places in the sorted list of granules; nodata where nothing was observed."""
+    assert merged.source is not None
+    return np.where(merged.source < 0, np.int16(NODATA_SOURCE), merged.source).astype(np.int16)
 
 
 def _meta(row: Mapping[str, Any]) -> dict[str, Any]:

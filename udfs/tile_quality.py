@@ -32,14 +32,16 @@ def add_ground_flags(
 
 
 def quality_figures(merged: MosaicResult) -> dict[str, Any]:
-    """JSON-safe figures: pixels per tier, observed fraction, and each granule's share."""
+    """JSON-safe figures: pixels per tier, what is left of clouds, and each granule's share."""
     pixels = np.bincount(merged.tier.ravel(), minlength=256)
     observed = int(pixels[: len(TIERS)].sum())
     figures: dict[str, Any] = {
         "pixels": {name: int(pixels[i]) for i, name in enumerate(TIERS) if pixels[i]},
         "observed_fraction": round(observed / merged.tier.size, 6),
     }
-    if merged.shares and observed:
+    if observed:
+        cloudy = sum(int(pixels[i]) for i, name in enumerate(TIERS) if name.startswith("cloud"))
+        figures["cloud_fraction_left"] = round(cloudy / observed, 6)
         figures["granule_share"] = {
             name: round(merged.shares[name] / observed, 6) for name in sorted(merged.shares)
         }

@@ -78,3 +78,15 @@ def values(table: pa.Table) -> dict[tuple[int, int], int]:
         for r in table.to_pylist()
         if r["value"] is not None
     }
+
+
+def weigh(rows: Any, job: Any) -> dict[str, Any]:
+    """Sum of band 1 times the weight that a lookup gave each granule, plus the tile's bonus."""
+    CALLS.append((job.tile_x, job.tile_y))
+    total, granules = 0, []
+    for found in rows:
+        weight = found["weight"]
+        total += int(decode(found["b01"])[0, 0]) * (0 if weight is None else weight)
+        total += found["bonus"] or 0
+        granules.append(found["granule_id"])
+    return result("ok", total, granules)

@@ -81,11 +81,17 @@ def test_help_is_there(ask, command):
     assert out.startswith(f"usage: geoquarry {command}".rstrip())
 
 
+ALL = ["aster", "empty", "map", "map_gains", "map_sums"]
+
+
 def test_tables_and_describe(ask, answer):
     rows = {row["table"]: (row["kind"], row["rows"]) for row in answer("tables")}
-    assert rows == {"aster": ("tiles", 6), "empty": ("tiles", 0), "map": ("results", 2)}
+    assert rows == {
+        "aster": ("tiles", 6), "empty": ("tiles", 0), "map": ("results", 2),
+        "map_gains": ("gains", 3), "map_sums": ("sums", 2),
+    }  # fmt: skip
     _, out, _ = ask("tables")
-    assert [line.split()[0] for line in out.splitlines()] == ["table", "aster", "empty", "map"]
+    assert [line.split()[0] for line in out.splitlines()] == ["table", *rows]
     about = answer("describe", "map")
     assert about["facts"]["method"] == "mosaic"
     assert "tile_x" in [column["name"] for column in about["columns"]]
@@ -105,7 +111,8 @@ def test_history_vacuum_check_drop(ask, answer):
     assert len(answer("history", "map")) == 1
     assert answer("check", "map") == []
     assert ask("check", "map")[0] == 0
-    assert answer("drop", "map") == {"dropped": "map"}
+    own = ["map_sums", "map_gains"]
+    assert answer("drop", "map") == {"dropped": "map", "with": own}
     assert ask("drop", "map")[0] == 2
 
 
@@ -124,6 +131,7 @@ def test_run(ask, answer):
     assert plan.pop("memory_mib") > 100
     assert plan | {"nbytes": 0} == {
         "tiles": 2, "rows": 6, "granules": 3, "skipped": 0, "nbytes": 0, "largest_tile_rows": 3,
+        "first_phase_tiles": 2,
     }  # fmt: skip
     assert "new" not in [row["table"] for row in answer("tables")]
     code, out, err = ask("run", "mosaic", "aster", "new")
@@ -173,7 +181,7 @@ def test_run_that_finds_nothing_says_so(ask, answer):
     ("words", "text"),
     [
         ("run nothing aster new", "mineral_indices"),
-        ("run mosaic nowhere new", "No table 'nowhere'. Tables: aster, empty, map."),
+        ("run mosaic nowhere new", "No table 'nowhere'. Tables: aster, empty, map, map_gains"),
         ("run mosaic map new", "'map' holds results"),
         ("run mosaic aster aster", "Source and target"),
         ("run mosaic aster ../new", "table name"),
@@ -189,18 +197,18 @@ def test_run_that_finds_nothing_says_so(ask, answer):
         ("run mosaic aster new --workers 0", "at least 1"),
         ("tables --warehouse s3://bucket/path", "URI"),
         ("tables --warehouse file", "is a file"),
-        ("describe nowhere", "Tables: aster, empty, map."),
-        ("history nowhere", "Tables: aster, empty, map."),
-        ("check nowhere", "Tables: aster, empty, map."),
-        ("vacuum nowhere", "Tables: aster, empty, map."),
+        ("describe nowhere", "Tables: aster, empty, map, map_gains, map_sums."),
+        ("history nowhere", "Tables: aster, empty, map, map_gains, map_sums."),
+        ("check nowhere", "Tables: aster, empty, map, map_gains, map_sums."),
+        ("vacuum nowhere", "Tables: aster, empty, map, map_gains, map_sums."),
         ("vacuum --older-than week", "write 7d"),
-        ("drop nowhere", "Tables: aster, empty, map."),
-        ("export nowhere maps", "Tables: aster, empty, map."),
+        ("drop nowhere", "Tables: aster, empty, map, map_gains, map_sums."),
+        ("export nowhere maps", "Tables: aster, empty, map, map_gains, map_sums."),
         ("export map maps --bands b99", "no band 'b99'. Choose from: b01"),
         ("export map maps --format png", "geotiff"),
         ("export aster maps --merge", "run `mosaic` first"),
         ("export aster maps --merge --explain", "run `mosaic` first"),
-        ("download nowhere a.csv", "Tables: aster, empty, map."),
+        ("download nowhere a.csv", "Tables: aster, empty, map, map_gains, map_sums."),
         ("download aster a.txt", ".csv or .parquet"),
         ("download aster a.csv --where no_such<1", "no column"),
         ("download map a.csv --layout published", "tiles table"),
@@ -434,7 +442,7 @@ def test_a_moved_warehouse(ask, answer, tmp_path):
     code, out, err = ask("describe", "map", "--warehouse", "moved")
     assert (code, out) == (1, "")
     assert "geoquarry relocate" in err
-    assert answer("relocate", "--warehouse", "moved") == ["aster", "empty", "map"]
+    assert answer("relocate", "--warehouse", "moved") == ALL
     assert answer("relocate", "--warehouse", "moved") == []
     assert answer("check", "map", "--warehouse", "moved") == []
 

@@ -20,6 +20,7 @@ from geoquarry.schemas.sensor import sensor
 from geoquarry.schemas.tables import LATTICE
 from geoquarry.udfs import air_state, lut_file, methods
 from geoquarry.udfs.atmosphere import remove_atmosphere
+from geoquarry.udfs.counts import read_counts
 from geoquarry.udfs.observation import Observation
 from geoquarry.udfs.radiometry import dn_to_radiance
 from geoquarry.udfs.row_values import RowIssue
@@ -137,7 +138,8 @@ def a_row(tile_x=0, tile_y=0, dn=None, **changes):
 
 
 def see(row, mode="per_pixel", outside="clamp", size=SIZE):
-    return Observation(row, TileAtmosphere(SENSOR, (size, size), mode, outside), 28.0)
+    air = TileAtmosphere(SENSOR, (size, size), mode, outside)
+    return Observation(row, read_counts(row, SENSOR, air.shape, 28.0), air)
 
 
 def whole(row, *options):
