@@ -34,8 +34,8 @@ from yardstick import best_shift
 
 LATITUDES = (0.02, 32.78, -60.3)
 UNUSABLE = flags.NOT_OBSERVED | flags.SATURATED
-BUFFER_PX = 7
-"""150 m around a cloud, in pixels of 25 m on the ground, and one more."""
+BUFFER_PX = 5
+"""90 m around a cloud, in pixels of 25 m on the ground, and one more."""
 
 
 def on_tile(row: dict[str, Any], frame: Grid, name: str, fill: int = 0) -> NDArray[Any]:

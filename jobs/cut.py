@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from geoquarry.schemas.errors import InputError
 from geoquarry.schemas.granule import Granule, Raster, Transform
 from geoquarry.schemas.grid import Grid
 from geoquarry.schemas.sensor import Sensor, sensor
+from geoquarry.udfs.clear_distance import at_regions, clear_distance
 from geoquarry.udfs.masks import MASK_VERSION, granule_flags
 from geoquarry.udfs.radiometry import dn_to_radiance, radiance_to_reflectance_toa
 from geoquarry.udfs.warp import (
@@ -44,6 +46,18 @@ class Lattice:
     flags: NDArray[np.uint16]
     transform: Transform
     crs: str
+
+    @cached_property
+    def clear_distance(self) -> NDArray[np.uint8]:
+        """Distance to cloud, shadow and edge, see `udfs.clear_distance`."""
+        return clear_distance(self.flags, pixel_m=abs(self.transform[0]))
+
+    @cached_property
+    def cloud_fraction(self) -> float:
+        """Cloudy pixels / usable pixels of the whole granule; 0 where none is usable."""
+        usable = (self.flags & flags.NOT_OBSERVED) == 0
+        cloudy = usable & ((self.flags & flags.CLOUD) != 0)
+        return int(cloudy.sum()) / max(int(usable.sum()), 1)
 
 
 def to_lattice(granule: Granule) -> Lattice:
@@ -117,7 +131,7 @@ def _flags(
 
 SHARED_CENTRES = 0.02
 """Pixels by which two lattices may miss each other (0.3 m of 15 m) and still count as one."""
-MASK_ROLES = frozenset({"blue", "green", "red", "nir", "swir16"})
+MASK_ROLES = frozenset({"green", "red", "nir", "swir16", "swir22_7", "swir23_8", "swir24_9"})
 """Band roles that the cloud, snow and water tests read."""
 
 
@@ -189,6 +203,8 @@ def cut(
         "radiance_offset": list(granule.radiance_offset),
         "flags": blob.encode(bits),
         "mask_version": MASK_VERSION,
+        "granule_cloud_fraction": lattice.cloud_fraction,
+        "clear_distance": blob.encode(at_regions(lattice.clear_distance, rows, cols)),
     }
     row.update((name, blob.encode(dn[i])) for i, name in enumerate(names))
     return row

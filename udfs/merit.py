@@ -8,14 +8,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from geoquarry.schemas import flags as f
+from geoquarry.udfs.clear_distance import REGION_PX, UNIT_M
 from geoquarry.udfs.row_values import RowIssue, number, raster
 
 COLUMNS = ("clear_distance", "granule_cloud_fraction", "cloud_fraction", "sun_zenith_deg")
 """Columns of a `tiles` row that merit is made of."""
-REGION_PX = 8
-"""Pixels per side of a region, counted from the tile's north-west corner. Tiles of a multiple of
-8 pixels have the same regions on either side of their common edge."""
-DISTANCE_UNIT_M = 50.0
 FAR_M = 3000.0
 """From here on a cloud is no longer felt."""
 STEPS = 1000
@@ -78,7 +75,7 @@ class Merit:
         regions = -(-tile_shape[0] // REGION_PX), -(-tile_shape[1] // REGION_PX)
         if row.get("clear_distance") is not None:
             units = raster(row, "clear_distance", regions, ("uint8",))
-            distance_m = DISTANCE_UNIT_M * units.astype(np.float64)
+            distance_m = UNIT_M * units.astype(np.float64)
         else:
             distance_m = _distance_in_window_m(flags_window, row0, col0, regions, pixel_m)
         cloudy = _cloud_fraction(row, flags_window)

@@ -22,6 +22,8 @@ COUNTS_PER_UNIT = np.float32(1e4)
 NODATA = -32768
 MOST = 32_000
 """Counts beyond this (reflectance 3.2) are no ground."""
+BLOCK_PIXELS = 2**18
+"""Pixels of all granules that are compared at a time."""
 UNFIT = f.CLOUD | f.SHADOW | f.SATURATED | f.WATER | f.NOT_OBSERVED
 """Pixels with one of these say nothing about the ground's true colour; water glints by the sun."""
 
@@ -89,8 +91,9 @@ class Overviews:
         """Sums over ground that two granules saw clearly, for every pair."""
         stack = [self._clear[name] for name in self.granule_ids]
         overlap = Overlap(self.granule_ids, self._bands)
-        for rows in row_blocks(*self.shape):
-            parts = [clear[:, rows] for clear in stack]
+        step = max(1, BLOCK_PIXELS // max(1, len(stack) * self.shape[1]))
+        for start in range(0, self.shape[0], step):
+            parts = [clear[:, start : start + step] for clear in stack]
             overlap.update([(part, part != NODATA) for part in parts])
         return overlap.result()
 

@@ -18,6 +18,9 @@ Reflectance = Mapping[str, NDArray[np.float32]]
 HEIGHTS_M = (300.0, 12_000.0)
 """Where clouds are looked for above the ground."""
 
+NEARLY = 0.75
+"""Share of a body's best match that the height of all clouds together must reach to replace it."""
+
 
 def find_dark(rho: Reflectance, clear: Mask, *, pixel_m: float) -> Mask:
     """Ground below 0.65 of the mean of the clear pixels within some 5 km, in NIR and SWIR.
@@ -109,17 +112,35 @@ def find_shadows(
     heights = np.linspace(*HEIGHTS_M, int(np.clip(reach / 2, 1, 400)) + 1)
 
     tried = (row[some], col[some], body[some])
-    sampled = np.bincount(tried[2], minlength=count + 1)
-    best = np.zeros(count + 1)
-    score = np.minimum(sampled, 200) // 10  # at least this many more dark than clear pixels
-    for height in heights:
+    least = np.minimum(np.bincount(tried[2], minlength=count + 1), 200) // 10
+
+    def fit(height: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Dark and clear pixels under each body when it is moved."""
         r, c, there = move(tried[0], tried[1], height * down, height * right, cloud.shape)
         tally = np.bincount(
             tried[2][there] * 3 + ground[r[there], c[there]], minlength=3 * (count + 1)
         ).reshape(-1, 3)
-        gain = tally[:, 2] - tally[:, 1]
-        better = (gain > score) & (tally[:, 2] >= 2 * tally[:, 1])
+        return tally[:, 2], tally[:, 1]
+
+    best, score, purity = np.zeros(count + 1), least.copy(), np.zeros(count + 1)
+    together = np.zeros(len(heights), np.int64)
+    for place, height in enumerate(heights):
+        under, beside = fit(height)
+        gain = under - beside
+        together[place] = np.maximum(gain, 0).sum()
+        better = (gain > score) & (under >= 2 * beside)
         score[better], best[better] = gain[better], height
+        purity[better] = (under / np.maximum(under + beside, 1))[better]
+    # Clouds of one air mass share their height. A body whose own shadow is half hidden below it
+    # covers more darkness far away; but there it covers clear ground, too.
+    middle = int(together.argmax())
+    for height in heights[max(middle - 1, 0) : middle + 2]:
+        under, beside = fit(height)
+        gain, share = under - beside, under / np.maximum(under + beside, 1)
+        apart = np.abs(best - height) > 1.5 * (heights[1] - heights[0])
+        shared = (best == 0) & (gain > least // 2) & (under >= 2 * beside)
+        shared |= apart & (gain > least) & ((share > purity) | (gain > NEARLY * score))
+        best[shared], score[shared], purity[shared] = height, gain[shared], share[shared]
     height_of = best[body]
     r, c, there = move(row, col, height_of * down, height_of * right, cloud.shape)
     there &= height_of > 0

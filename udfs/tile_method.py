@@ -30,7 +30,7 @@ from geoquarry.udfs.tile_quality import add_ground_flags, plain_nan, quality_fig
 from geoquarry.udfs.tile_reference import TileReference
 
 REFLECTANCE_SCALE = 1e-4
-HELD_BYTES = 128 * 1024 * 1024
+HELD_BYTES = 80 * 1024 * 1024
 """Counts and flags kept in memory; more goes to files."""
 SOURCE = "source"
 """Name of the raster that says which granule a pixel comes from."""
@@ -41,7 +41,7 @@ class TileMethod:
     """`update` with every row of a tile, then `result` once; `close` in any case.
 
     A row that cannot be used is listed under ``issues``, and the others go on. Memory for
-    1024 x 1024 x 9: 12 MB per granule held (at most 128 MB, the others wait in files), 1.2 MB per
+    1024 x 1024 x 9: 12 MB per granule held (at most 80 MB, the others wait in files), 1.2 MB per
     granule where the tile compares them itself, one block of rows of all granules (48 MB, and what
     the mosaic makes of them), and the results.
 

@@ -5,9 +5,10 @@ import json
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from yardstick import best_shift
 
-from geoquarry.engine.raster import project_points
+from geoquarry.engine.raster import pixel_coordinates, project_points
 from geoquarry.engine.readers import reader
 from geoquarry.jobs.cut import Lattice, cut, rows_of, tiles_of, to_lattice
 from geoquarry.schemas import blob, flags
@@ -80,6 +81,49 @@ def test_a_pixel_counts_for_all_bands_or_for_none(scenes):
             for name in NAMES:
                 np.testing.assert_array_equal(blob.decode(row[name]) != 0, valid)
             assert row["valid_fraction"] == valid.sum() / 96**2
+
+
+def test_rows_know_the_sky_of_the_whole_granule(scenes):
+    """Distance and cloud fraction are those of the granule, not of the part that a tile has."""
+    for _, _, granule in scenes:
+        lattice = to_lattice(granule)
+        bits = lattice.flags
+        usable = (bits & flags.NOT_OBSERVED) == 0
+        cloudy = (usable & ((bits & flags.CLOUD) != 0)).sum() / usable.sum()
+        troubled = (bits & (flags.NOT_OBSERVED | flags.CLOUD | flags.SHADOW)) != 0
+        far = ndimage.distance_transform_edt(~np.pad(troubled, 1, constant_values=True)) * 30
+        for row in rows_of(granule, lattice, GRID):
+            assert row["granule_cloud_fraction"] == cloudy
+            transform = GRID.transform(row["tile_x"], row["tile_y"])
+            a, b, c, d, e, f = transform
+            centres = (8 * a, b, c, d, 8 * e, f)  # regions of 8 x 8 pixels
+            at = pixel_coordinates(
+                GRID.crs, centres, (12, 12), lattice.crs, lattice.transform, step=1
+            )
+            r, k = (np.rint(place).astype(int) for place in at)
+            inside = (r >= 0) & (r < bits.shape[0]) & (k >= 0) & (k < bits.shape[1])
+            expected = np.where(inside, far[1:-1, 1:-1][r * inside, k * inside], 0)
+            found = blob.decode(row["clear_distance"]) * 50.0
+            assert found.shape == (12, 12)
+            assert np.abs(found - expected).max() <= 30 * np.hypot(6, 6) + 50
+            assert (found[~inside] == 0).all()
+
+
+def test_one_place_is_as_far_from_a_cloud_in_every_tile(scenes):
+    _, _, granule = scenes[1]
+    lattice = to_lattice(granule)
+    big, compared = grid("res-30_tilesize-192"), 0
+    for small in rows_of(granule, lattice, GRID):
+        key = small["tile_x"] // 2, small["tile_y"] // 2
+        if GRID.bounds(2 * key[0], 2 * key[1])[:1] != big.bounds(*key)[:1]:
+            continue
+        large = cut(granule, lattice, big, *key)
+        row, col = 12 * (small["tile_y"] % 2), 12 * (small["tile_x"] % 2)
+        theirs = blob.decode(large["clear_distance"])[row : row + 12, col : col + 12]
+        # A rounding of coordinates may take the cell next door.
+        assert (blob.decode(small["clear_distance"]) != theirs).mean() < 0.02
+        compared += 1
+    assert compared >= 2
 
 
 def test_only_tiles_with_usable_pixels_get_a_row(scenes):

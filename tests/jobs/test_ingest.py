@@ -251,7 +251,7 @@ def test_masks_anew_change_masks_only(made, tmp_path, monkeypatch):
     names = scene_files(made)
     assert main(command(made, house, *names)) == 0
     before = rows(house)
-    monkeypatch.setattr("geoquarry.jobs.cut.MASK_VERSION", "2")
+    monkeypatch.setattr("geoquarry.jobs.cut.MASK_VERSION", "renewed")
     real = ingest_job.rows_of
 
     def hazier(granule, lattice, *rest):
@@ -264,7 +264,7 @@ def test_masks_anew_change_masks_only(made, tmp_path, monkeypatch):
     after = rows(house)
     assert len(after) == len(before) == 2
     for old, new in zip(before, after, strict=True):
-        assert new["mask_version"] == "2"
+        assert new["mask_version"] == "renewed"
         assert new["cloud_fraction"] == 1
         bits = blob.decode(new["flags"])
         assert ((bits & (flags.CLOUD | flags.NOT_OBSERVED)) != 0).all()

@@ -12,13 +12,15 @@ from scipy import ndimage
 from geoquarry.schemas import flags
 from geoquarry.schemas.errors import InputError
 from geoquarry.schemas.sensor import sensor
+from geoquarry.udfs.clear_distance import clear_distance
 from geoquarry.udfs.masks import granule_flags
 from geoquarry.udfs.morphology import dilate, inside
 from geoquarry.udfs.shadow import shadow_shift
 
 ROLES = [band.role for band in sensor("aster_l1t").bands]
 # Top-of-atmosphere reflectance of green, red, NIR, SWIR; cloud, land and lake as seen in the
-# simulated scenes, snow and bright soil after Hall et al. 1995 and the USGS spectral library.
+# simulated scenes, snow and bright soil after Hall et al. 1995 and the USGS spectral library; salt,
+# clay, gypsum and half a cover of snow as medians of benchmarks/masks.py.
 LOOKS = {
     "land": (0.17, 0.19, 0.26, 0.31),
     "bright soil": (0.34, 0.37, 0.39, 0.54),
@@ -26,7 +28,15 @@ LOOKS = {
     "shadow": (0.11, 0.10, 0.09, 0.04),
     "snow": (0.75, 0.74, 0.68, 0.08),
     "lake": (0.08, 0.05, 0.03, 0.01),
+    "salt": (0.48, 0.52, 0.53, 0.54),
+    "clay": (0.48, 0.56, 0.58, 0.58),
+    "gypsum": (0.68, 0.72, 0.73, 0.68),
+    "chalk": (0.52, 0.54, 0.54, 0.507),
+    "patchy snow": (0.44, 0.44, 0.45, 0.29),
 }
+HUMP_ROLES = ("swir22_7", "swir23_8", "swir24_9")
+HUMP = dict.fromkeys(LOOKS, (0.75, 0.65, 0.58)) | {"gypsum": (0.65, 0.63, 0.47)}
+"""Parts of swir16: only gypsum has a maximum at the middle one."""
 
 
 def scene(shape=(260, 260), seed=0, **places):
@@ -38,6 +48,11 @@ def scene(shape=(260, 260), seed=0, **places):
         rho[role] = (LOOKS["land"][band] * rough).astype(np.float32)
         for name, mask in places.items():
             rho[role][mask] = LOOKS[name.replace("_", " ")][band]
+    for place, role in enumerate(HUMP_ROLES):
+        rho[role] = (HUMP["land"][place] * rho["swir16"]).astype(np.float32)
+        for name, mask in places.items():
+            look = name.replace("_", " ")
+            rho[role][mask] = LOOKS[look][3] * HUMP[look][place]
     dn = {role: np.clip(rho.get(role, rho["swir16"]) * 300, 1, 254).astype("u1") for role in ROLES}
     return dn, rho
 
@@ -142,11 +157,78 @@ def test_a_deep_shadow_that_looks_like_water_is_shadow():
     assert has(bits, flags.SHADOW)[dark & ~has(bits, flags.CLOUD)].mean() > 0.95
 
 
-@pytest.mark.parametrize("name", ["land", "bright soil", "lake", "snow"])
+@pytest.mark.parametrize("name", ["land", "bright soil", "lake", "snow", "salt", "clay", "gypsum"])
 def test_clear_ground_is_not_cloud(name):
     bits = find(*scene(**{name.replace(" ", "_"): disc(130, 130, 60)}))
     assert not has(bits, flags.CLOUD).any()
     assert has(bits, flags.SNOW).any() == (name == "snow")
+
+
+@pytest.mark.parametrize("name", ["salt", "clay", "gypsum"])
+def test_a_cloud_over_bright_ground_is_found_and_the_ground_is_not(name):
+    body, ground = disc(130, 130, 16), disc(130, 130, 70)
+    bits = find(*scene(**{name: ground, "cloud": body}))
+    assert has(bits, flags.CLOUD)[body].mean() > 0.99
+    assert not has(bits, flags.CLOUD)[~dilate(body, 5)].any()
+
+
+def test_ground_as_bright_as_thin_cloud_is_lost_only_near_a_cloud():
+    body = disc(130, 130, 16)
+    bits = find(*scene(chalk=disc(130, 130, 90), cloud=body))
+    assert has(bits, flags.CLOUD)[body].all()
+    assert not has(bits, flags.CLOUD)[~dilate(body, 14)].any()  # 300 m, and 90 m around
+
+
+def test_gypsum_without_its_hump_is_told_by_the_swir_alone():
+    """A sensor without bands near 2.3 um: less room, but the same answer."""
+    dn, rho = scene(gypsum=disc(130, 130, 60))
+    for role in HUMP_ROLES:
+        del rho[role]
+    assert not has(find(dn, rho), flags.CLOUD).any()
+
+
+def test_bright_ground_that_saturates_the_nir_is_no_cloud():
+    """Red, as bright in a cloud, answers for the NIR; where all three are full nobody can."""
+    dn, rho = scene(gypsum=disc(130, 130, 60))
+    some = disc(130, 130, 25)
+    dn["nir"][some], rho["nir"][some] = 255, 0.71
+    assert not has(find(dn, rho), flags.CLOUD).any()
+    for role in ("green", "red"):
+        dn[role][some] = 255
+    assert has(find(dn, rho), flags.CLOUD)[some].all()
+
+
+def test_half_a_cover_of_snow_beside_snow_is_no_cloud():
+    snow = disc(130, 130, 40)
+    rim = disc(130, 130, 46) & ~snow
+    assert not has(find(*scene(snow=snow, patchy_snow=rim)), flags.CLOUD).any()
+    cloud = disc(130, 130, 12)
+    bits = find(*scene(snow=snow, patchy_snow=rim, cloud=cloud))
+    assert has(bits, flags.CLOUD)[cloud].all()
+
+
+def test_a_body_too_small_is_no_cloud():
+    assert not has(find(*scene(cloud=disc(60, 60, 1))), flags.CLOUD).any()
+    assert has(find(*scene(cloud=disc(60, 60, 3))), flags.CLOUD).any()
+
+
+def test_clouds_take_ninety_metres_around_them():
+    found = has(find(*scene(cloud=disc(130, 130, 20))), flags.CLOUD)
+    away = ndimage.distance_transform_edt(~disc(130, 130, 20)) * 30
+    assert found[away <= 60].all()
+    assert not found[away > 120].any()
+
+
+def test_clouds_share_their_height():
+    """Most of this cloud's shadow is hidden below it, and a lake lies on the way."""
+    down, right = (600 * s / 30 for s in shadow_shift(40, 140))
+    low = disc(150, 190, 22)
+    others = disc(60, 200, 12) | disc(200, 60, 14) | disc(120, 70, 13)
+    lake = disc(150 + round(6.5 * down), 190 + round(6.5 * right), 20)
+    shadow = np.roll(low | others, (round(down), round(right)), (0, 1)) & ~(low | others)
+    bits = find(*scene(cloud=low | others, shadow=shadow, lake=lake))
+    assert has(bits, flags.SHADOW)[shadow & ~has(bits, flags.CLOUD)].mean() > 0.9
+    assert not has(bits, flags.SHADOW)[lake].any()
 
 
 def test_a_saturated_cloud_is_still_a_cloud():
@@ -193,6 +275,22 @@ def test_missing_bands_are_named():
         find({role: band for role, band in dn.items() if role != "nir"}, rho)
     with pytest.raises(InputError, match="'green'"):
         find(dn, rho, unreliable=["green"])
+
+
+@given(hnp.arrays(bool, (37, 50), elements=st.booleans(), fill=st.just(False)))
+@settings(max_examples=40, deadline=None)
+def test_clear_distance_is_the_distance(troubled):
+    """To within the cells of 4 x 4 pixels that it looks at, in units of 50 m."""
+    bits = np.where(troubled, np.uint16(flags.SHADOW), np.uint16(flags.SNOW))
+    around = np.pad(troubled, 1, constant_values=True)
+    exact = ndimage.distance_transform_edt(~around)[1:-1, 1:-1] * 30
+    found = clear_distance(bits, pixel_m=30.0) * 50.0
+    at = np.ix_(*(np.minimum(np.arange(2, side + 2, 4), side - 1) for side in bits.shape))
+    assert np.abs(found - exact[at]).max() <= 30 * np.hypot(4, 4) + 50
+
+
+def test_clear_distance_ends_at_its_largest_value():
+    assert clear_distance(np.zeros((1200, 1200), np.uint16), pixel_m=30.0).max() == 255
 
 
 @pytest.mark.parametrize("granule", [0, 4])
