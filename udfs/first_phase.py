@@ -39,7 +39,11 @@ class FirstPhase:
         self._nodes = wants_nodes(job.params)
         self._cells = tile_cells(frame)
         self._overviews = Overviews(
-            sensor(job.sensor), frame.shape, job.params["atmosphere"], job.params["outside"]
+            sensor(job.sensor),
+            frame.shape,
+            job.params["atmosphere"],
+            job.params["outside"],
+            frame.resolution_m,
         )
 
     def add(self, row: Mapping[str, Any], counts: Counts) -> None:

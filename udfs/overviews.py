@@ -13,6 +13,7 @@ from geoquarry.udfs.balance_reference import prepare_reference
 from geoquarry.udfs.balance_sums import TileNodes, cells_along, node_sums
 from geoquarry.udfs.blocks import row_blocks
 from geoquarry.udfs.counts import Counts, overview_step
+from geoquarry.udfs.morphology import dilate
 from geoquarry.udfs.observation import Observation
 from geoquarry.udfs.overlap import Overlap, PairSums
 from geoquarry.udfs.tile_atmosphere import TileAtmosphere
@@ -27,6 +28,13 @@ BLOCK_PIXELS = 2**18
 UNFIT = f.CLOUD | f.SHADOW | f.SATURATED | f.WATER | f.NOT_OBSERVED
 """Pixels with one of these say nothing about the ground's true colour; water glints by the sun."""
 
+HIDDEN = f.CLOUD | f.SHADOW | f.NOT_OBSERVED
+OTHER_GROUND = f.SATURATED | f.WATER
+REACH_M = 600.0
+"""Ground that is left out for what it is (saturated snow, water) still shows in the reference,
+whose pixels of 500 m mix it with what lies beside, and which was resampled: so far around it
+nothing is compared with the reference. Clouds do not matter: the reference saw the ground below."""
+
 
 class Overviews:
     """Clear ground of every granule over one tile, as int16 counts of 1e-4.
@@ -40,6 +48,8 @@ class Overviews:
         Of the tile.
     mode, outside : str
         Of the atmosphere, see `TileAtmosphere`.
+    resolution_m : float
+        Of the tile's pixels, in metres of the map.
 
     Attributes
     ----------
@@ -47,7 +57,14 @@ class Overviews:
         Bands that SWIR_UNRELIABLE speaks of.
     """
 
-    def __init__(self, sensor: Sensor, shape: tuple[int, int], mode: str, outside: str) -> None:
+    def __init__(
+        self,
+        sensor: Sensor,
+        shape: tuple[int, int],
+        mode: str,
+        outside: str,
+        resolution_m: float = 30.0,
+    ) -> None:
         self.step = overview_step(shape)
         self.shape = (shape[0] // self.step, shape[1] // self.step)
         self._atmosphere = TileAtmosphere(sensor, self.shape, mode, outside, self.step)
@@ -55,6 +72,8 @@ class Overviews:
         self._sensor = sensor
         self._bands = len(sensor.bands)
         self._clear: dict[str, NDArray[np.int16]] = {}
+        self._reach_px = REACH_M / (resolution_m * self.step)
+        self._other_ground = np.zeros(self.shape, np.bool_)
 
     def add(self, row: Mapping[str, Any], counts: Counts) -> None:
         """Take one granule.
@@ -74,6 +93,8 @@ class Overviews:
             reflectance, bits, row0 = found
             place = slice(row0, row0 + len(bits)), slice(seen.col0, seen.col0 + width)
             fit = (bits & np.uint16(UNFIT)) == 0
+            other = ((bits & np.uint16(OTHER_GROUND)) != 0) & ((bits & np.uint16(HIDDEN)) == 0)
+            self._other_ground[place] |= other
             doubtful = (bits & np.uint16(f.SWIR_UNRELIABLE)) != 0
             for band in range(self._bands):
                 use = fit & ~doubtful if band in self.optional else fit
@@ -102,8 +123,9 @@ class Overviews:
         prepared = prepare_reference(reference, self.shape, self._sensor.name)
         nodes = TileNodes.empty(prepared, cells)
         if not nodes.skipped:
+            mixed = dilate(self._other_ground, self._reach_px)
             for name, clear in sorted(self._clear.items()):
-                whole = (clear != NODATA).all(axis=0)
+                whole = (clear != NODATA).all(axis=0) & ~mixed
                 nodes.sums[name] = node_sums(clear, whole, prepared, cells)
         return nodes
 

@@ -119,3 +119,20 @@ def test_clouds_and_doubtful_bands_are_in_no_sum():
     counts.flags |= np.uint16(f.CLOUD)
     overviews.add(row, counts)
     assert (overviews._clear[row["granule_id"]] == NODATA).all()
+
+
+def test_beside_a_lake_nothing_is_compared_with_a_reference_that_mixes_them():
+    """A pixel of the reference near water or bright snow shows both; near a cloud it does not."""
+    reference = np.full((7, 16, 16), 3000, np.int16)
+    pixels = {}
+    for bit in (0, f.WATER, f.SATURATED, f.CLOUD, f.SATURATED | f.CLOUD):
+        row = made_up_row(3, 5, 0)
+        counts = read_counts(row, SENSOR, SHAPE, 30.0)
+        counts.flags[:] &= np.uint16(f.NOT_OBSERVED)
+        counts.flags[24:28, 40:44] |= np.uint16(bit)
+        overviews = Overviews(SENSOR, SHAPE, "per_pixel", "clamp", 30.0)
+        overviews.add(row, counts)
+        nodes = overviews.node_sums(reference, 1)
+        pixels[bit] = int(nodes.sums[row["granule_id"]].pixels.sum())
+    assert pixels[f.CLOUD] == pixels[f.SATURATED | f.CLOUD] >= pixels[0] - 4
+    assert pixels[f.WATER] == pixels[f.SATURATED] < pixels[0] - 40
