@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from geoquarry.engine.batches import check_row, rows_of
 from geoquarry.engine.commit import commit, new_commit_id
-from geoquarry.engine.datafile import RowWriter, safe_name
+from geoquarry.engine.datafile import RowWriter, WrittenFile, safe_name
+from geoquarry.engine.granule_file import GranuleFiles
 from geoquarry.engine.index import renew_index
 from geoquarry.engine.note import Note, forget_note, write_note
 from geoquarry.engine.replace import Replacement, Unit, unit_name
@@ -59,15 +60,28 @@ class Appender:
         self.granules = granules
         self.seconds = seconds
         self.report = AppendReport()
+        # One folder for all commits: a worker writes before anybody knows which commit it will be.
+        self._files = GranuleFiles(self.layout, new_commit_id())
+        self._note: Note | None = None
         self._lock = threading.Lock()
         self._start_batch()
 
     def _start_batch(self) -> None:
         self._commit_id = new_commit_id()
-        self._note: Note | None = None
         self._pending = Replacement()
         self._granules: set[str] = set()
         self._since = time.monotonic()
+
+    @property
+    def files(self) -> GranuleFiles:
+        """Writes granules for `add_file`, here or on a worker; vacuum spares them until the end."""
+        with self._lock:
+            if self._note is None:
+                self._write_note()
+        return self._files
+
+    def _write_note(self) -> None:
+        self._note = write_note(self.layout, "append", self._files.folder)
 
     def add_granule(
         self,
@@ -84,11 +98,8 @@ class Appender:
         granule_id : str
         rows : iterable of dict or RecordBatch
             Consumed lazily, one row in memory. No rows: the granule's earlier rows go.
-        replaces : iterable of str
-            Other granules whose rows go (in the same tiles), e.g. an older production of the
-            same acquisition.
-        tiles : sequence of (tile_x, tile_y), optional
-            Replace rows in these tiles only; other rows stay.
+        replaces, tiles
+            See `add_file`.
 
         Returns
         -------
@@ -98,61 +109,53 @@ class Appender:
         Raises
         ------
         TableError
-            A row of another granule, sensor or grid, a row twice, a row outside ``tiles``; nothing
-            of this granule is stored then.
+            See `GranuleFiles.write`; nothing of this granule is stored then.
+        """
+        file = self.files.write(granule_id, rows, tiles)
+        self.add_file(granule_id, file, replaces=replaces, tiles=tiles)
+        return 0 if file is None else file.rows
+
+    def add_file(
+        self,
+        granule_id: str,
+        file: WrittenFile | None,
+        *,
+        replaces: Iterable[str] = (),
+        tiles: Sequence[tuple[int, int]] | None = None,
+    ) -> None:
+        """Take a file that `files` has written; its rows replace all earlier ones of the granule.
+
+        Parameters
+        ----------
+        granule_id : str
+        file : WrittenFile or None
+            None: the granule's earlier rows go.
+        replaces : iterable of str
+            Other granules whose rows go (in the same tiles), e.g. an older production of the
+            same acquisition.
+        tiles : sequence of (tile_x, tile_y), optional
+            Replace rows in these tiles only; other rows stay.
         """
         grid = facts(self.layout.schema)["grid"]
         wanted = None if tiles is None else {(int(x), int(y)) for x, y in tiles}
-        replaces = set(replaces)
+        gone = {granule_id, *replaces}
         with self._lock:
             # What is still pending can be neither replaced nor added to: commit it first.
-            if self._granules & {granule_id, *replaces}:
+            if self._granules & gone:
                 self._flush()
-            commit_id = self._commit_id
-            if self._note is None:
-                self._note = write_note(self.layout, "append", commit_id)
+            if not self._granules:
                 self._since = time.monotonic()
-        name = unit_name(self.layout, (grid, granule_id))
-        writer = RowWriter(self.layout, self.layout.data_path(commit_id, name))
-        try:
-            seen: set[tuple[int, int]] = set()
-            for batch in rows_of(rows, self.layout):
-                check_row(batch, self.layout)
-                tile = batch.column("tile_x")[0].as_py(), batch.column("tile_y")[0].as_py()
-                found = batch.column("granule_id")[0].as_py()
-                if found != granule_id:
-                    raise TableError(
-                        f"Table {self.layout.name!r}: a row of granule {found!r} among those of "
-                        f"{granule_id!r}."
-                    )
-                if tile in seen or (wanted is not None and tile not in wanted):
-                    reason = "comes twice" if tile in seen else "is not among the tiles asked for"
-                    raise TableError(
-                        f"Table {self.layout.name!r}, granule {granule_id!r}: tile {tile} {reason}."
-                    )
-                seen.add(tile)
-                writer.add(batch)
-            file = writer.close() if seen else None
-        except BaseException:
-            writer.abort()
-            raise
-        if file is None:
-            writer.abort()
-        with self._lock:
             if file is not None:
                 self._pending.files.append(file)
+                self.report.rows += file.rows
             self._granules.add(granule_id)
-            self._pending.replaced[grid, granule_id] = None if wanted is None else set(wanted)
-            for other in replaces:
-                if other != granule_id:
-                    self._pending.replaced[grid, other] = None if wanted is None else set(wanted)
-            self.report.rows += len(seen)
+            for name in gone:
+                self._pending.replaced[grid, name] = None if wanted is None else set(wanted)
             if (
                 len(self._granules) >= self.granules
                 or time.monotonic() - self._since >= self.seconds
             ):
                 self._flush()
-        return len(seen)
 
     def flush(self) -> None:
         """Commit what was added so far."""
@@ -160,11 +163,11 @@ class Appender:
             self._flush()
 
     def _flush(self) -> None:
-        pending, note, commit_id = self._pending, self._note, self._commit_id
+        pending, commit_id = self._pending, self._commit_id
         if pending.replaced:
             snapshot_id = commit(
                 self.table,
-                lambda table: pending.change(table, commit_id),
+                lambda table: pending.change(table, self._files.folder),
                 commit_id=commit_id,
                 kind="ingest",
                 properties={"ingest-id": self.ingest_id, "granules": str(len(self._granules))},
@@ -175,9 +178,17 @@ class Appender:
             self.report.units += len(self._granules)
             self.report.files += len(pending.files)
             self.report.nbytes += sum(file.nbytes for file in pending.files)
-        if note is not None:
-            forget_note(self.layout, note)
+            if self._note is not None:
+                self._write_note()  # a note of another host counts as alive for a day only
         self._start_batch()
+
+    def close(self) -> None:
+        """Commit the rest; files that were written and not added are vacuum's from now on."""
+        with self._lock:
+            self._flush()
+            if self._note is not None:
+                forget_note(self.layout, self._note)
+                self._note = None
 
     def __enter__(self) -> Self:
         return self
@@ -188,7 +199,7 @@ class Appender:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.flush()
+        self.close()
 
 
 def append(

@@ -209,22 +209,28 @@ class Driver:
         """Parts of an unfinished run that are still what this run would compute."""
         layout = self.target.layout
         folder = f"{layout.location}/data/{commit_id}"
-        names = {info.base_name for info in list_files(layout.io, folder)}
+        attempts: dict[str, list[str]] = {}
+        newest_first = sorted(list_files(layout.io, folder), key=lambda i: i.mtime_ns, reverse=True)
+        for info in newest_first:
+            name, _, ending = info.base_name.rpartition("-")
+            if ending.endswith(".parquet"):  # else its writer is not finished
+                attempts.setdefault(name, []).append(f"{folder}/{info.base_name}")
         for task in todo:
-            name = f"{part_name(task.tile_x, task.tile_y)}.parquet"
-            if name not in names:
-                continue
-            path = f"{folder}/{name}"
-            for row in read_index(layout, path).to_pylist():  # none, if its writer gave up
-                if row["status"] in GOOD and row["input_digest"] == digest_of_task(self.job, task):
-                    yield Part(
-                        task.tile_x,
-                        task.tile_y,
-                        row["status"],
-                        row["message"] or "",
-                        reopened(self.target, path, row),
-                        resumed=True,
-                    )
+            paths = attempts.get(part_name(task.tile_x, task.tile_y), [])
+            finished = (self._good(task, path) for path in paths)
+            part = next(filter(None, finished), None)
+            if part is not None:
+                yield part
+
+    def _good(self, task: TileTask, path: str) -> Part | None:
+        """The part in a file, if it is what this run would compute."""
+        layout = self.target.layout
+        for row in read_index(layout, path).to_pylist():  # none, if its writer gave up
+            if row["status"] in GOOD and row["input_digest"] == digest_of_task(self.job, task):
+                file = reopened(self.target, path, row)
+                said = row["message"] or ""
+                return Part(task.tile_x, task.tile_y, row["status"], said, file, resumed=True)
+        return None
 
 
 def reopened(target: Table, path: str, row: dict[str, Any]) -> WrittenFile:

@@ -1,13 +1,15 @@
 """Find an engine by name; nothing is imported before somebody asks for it."""
 
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 
-from geoquarry.schemas.errors import UnknownName
+from geoquarry.schemas.errors import UnknownName, UsageError
 
-REQUIRES = {"local": "duckdb"}
-"""Engine name -> the package it needs. A new engine is one line here and one module beside it."""
-PLANNED = {"spark": "spark", "maxcompute": "maxcompute", "odps": "maxcompute"}
+REQUIRES = {"local": ("duckdb", "geoquarry"), "spark": ("pyspark", "geoquarry[spark]")}
+"""Engine name -> the package it needs, and what to install to get it. A new engine is one line here
+and one module beside it."""
+PLANNED = {"maxcompute": "maxcompute", "odps": "maxcompute"}
 """Names (and aliases) that are reserved for engines of a later version."""
 
 
@@ -28,14 +30,14 @@ def load(name: str) -> ModuleType:
     ------
     UnknownName
         No such engine, or one that comes with a later version.
-    ImportError
-        The engine's package is not installed.
+    UsageError
+        The package it needs is not installed.
 
     Examples
     --------
     >>> load("sparc")
     Traceback (most recent call last):
-    geoquarry.schemas.errors.UnknownName: No engine 'sparc'. Choose one of: local.
+    geoquarry.schemas.errors.UnknownName: No engine 'sparc'. Choose one of: local, spark.
     """
     choices = ", ".join(sorted(REQUIRES))
     if name in PLANNED and name not in REQUIRES:
@@ -45,9 +47,7 @@ def load(name: str) -> ModuleType:
         )
     if name not in REQUIRES:
         raise UnknownName(f"No engine {name!r}. Choose one of: {choices}.")
-    try:
-        return import_module(f"geoquarry.engine.{name}")
-    except ModuleNotFoundError as missing:
-        raise ImportError(
-            f"Engine {name!r} needs {missing.name}: pip install {REQUIRES[name]}"
-        ) from missing
+    package, install = REQUIRES[name]
+    if find_spec(package) is None:
+        raise UsageError(f"Engine {name!r} needs {package}: pip install '{install}'")
+    return import_module(f"geoquarry.engine.{name}")

@@ -1,17 +1,17 @@
 """The local engine: DuckDB plans, our own pool computes, Iceberg commits. One host, no server."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
 from geoquarry.engine.appender import Appender, AppendReport, append
 from geoquarry.engine.driver import Driver
 from geoquarry.engine.plan import plan, select_index
-from geoquarry.engine.pool import EXECUTORS
+from geoquarry.engine.pool import EXECUTORS, in_threads
 from geoquarry.engine.rows import read_batches
 from geoquarry.engine.run import Run, RunPlan
 from geoquarry.engine.sql import ScalarFunction, select
@@ -21,6 +21,9 @@ from geoquarry.engine.warehouse import Warehouse, open_warehouse
 from geoquarry.schemas.errors import TableError, UnknownName, UsageError
 from geoquarry.schemas.job import Job
 from geoquarry.schemas.tables import facts
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 
 def open_engine(
@@ -59,6 +62,8 @@ class Engine:
     """
 
     name = "local"
+    on_this_host = True
+    """Whether tiles are computed where the driver is, so that they must fit into its memory."""
 
     def __init__(
         self,
@@ -296,6 +301,27 @@ class Engine:
         driver = Driver(self.warehouse, job)
         return Run(lambda run: driver.run(run, partial(EXECUTORS[self.executor], self.workers)))
 
+    def each(
+        self, work: Callable[[Item], Answer], items: Sequence[Item], run: Run | None = None
+    ) -> Iterator[Answer]:
+        """Do the same with many things, `workers` at a time.
+
+        Parameters
+        ----------
+        work : callable
+            Can be pickled, so that every engine can carry it. What it raises ends everything.
+        items : sequence
+        run : Run, optional
+            Asked between items whether to go on.
+
+        Yields
+        ------
+        answer : Any
+            As soon as it is there, so not in the order of the items.
+        """
+        through: Any = in_threads  # it asks nothing of a tile, whatever its annotation says
+        yield from through(self.workers, work, list(items), run or _NeverCancelled())
+
     # -- housekeeping -----------------------------------------------------------------------
 
     def history(self, table: str) -> list[dict[str, Any]]:
@@ -339,3 +365,10 @@ class Engine:
 def _order(table: Table) -> list[str]:
     first = [name for name in ("tile_y", "tile_x") if name in table.layout.key]
     return first + [name for name in table.layout.key if name not in (*first, "grid")]
+
+
+class _NeverCancelled:
+    """Stands in for a run that nobody watches."""
+
+    def check(self) -> None:
+        """Go on."""

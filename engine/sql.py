@@ -77,7 +77,7 @@ def select(
         for name, function in functions.items():
             connection.create_function(
                 name,
-                _by_row(function),
+                by_row(function),
                 [duckdb.sqltype(sql_type(type_)) for type_ in function.takes],
                 duckdb.sqltype(sql_type(function.gives)),
                 type=PythonUDFType.ARROW,
@@ -183,7 +183,9 @@ def _dataset(table: Table) -> ds.Dataset:
     )
 
 
-def _by_row(function: ScalarFunction) -> Callable[..., pa.Array]:
+def by_row(function: ScalarFunction) -> Callable[..., pa.Array]:
+    """A function of single values as one of Arrow columns; null where any of them is."""
+
     def call(*columns: pa.ChunkedArray) -> pa.Array:
         answers = []
         for values in zip(*columns, strict=True):

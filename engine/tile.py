@@ -3,6 +3,7 @@
 import json
 import shutil
 import tempfile
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -89,9 +90,13 @@ class TileWork:
 
         A tile that fails gives a ``failed`` row with the reason; only `Cancelled` goes on up, and
         errors of writing, which would fail for every other tile as well.
+
+        Every attempt writes a file of its own: a worker may be killed or run twice. The file that
+        the returned part names is the one to commit; others are left to `vacuum`.
         """
         row = self.compute(task)
-        path = self.target.data_path(self.commit_id, part_name(task.tile_x, task.tile_y))
+        name = f"{part_name(task.tile_x, task.tile_y)}-{uuid.uuid4().hex[:8]}"
+        path = self.target.data_path(self.commit_id, name)
         writer = RowWriter(self.target, path)
         try:
             writer.add(row_batch(row, self.target))
@@ -130,7 +135,7 @@ class TileWork:
                 task.tile_y,
                 spill_dir,
             )
-            answer = dict(find_udf(job.udf)(self._rows(task), tile))
+            answer = dict(find_udf(job.udf)(self.rows(task), tile))
             said = answer.pop("provenance", None) or {}
             row.update(checked(answer, self.target))
             row["provenance"] = json.dumps({**provenance, **said}, sort_keys=True)
@@ -149,7 +154,8 @@ class TileWork:
         row.setdefault("message", "")
         return row
 
-    def _rows(self, task: TileTask) -> Iterator[dict[str, Any]]:
+    def rows(self, task: TileTask) -> Iterator[dict[str, Any]]:
+        """Source rows of a tile, one in memory, with the columns that lookups add."""
         batches = read_batches(self.source, task.rows, self.job.columns)
         for ref, batch in zip(task.rows, batches, strict=True):
             self.check()
@@ -161,7 +167,7 @@ def _no_check() -> None:
 
 
 def part_name(tile_x: int, tile_y: int) -> str:
-    """File name of a tile's part.
+    """How the file names of a tile's parts begin; a dash and the attempt's token follow.
 
     >>> part_name(12, 345)
     'x12_y345'

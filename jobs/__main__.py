@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from geoquarry.engine import load
 from geoquarry.engine.pool import EXECUTORS
@@ -57,6 +58,8 @@ WITHOUT_ENGINE = {
 
 GROUPS = {"lut": "the lookup table of the atmosphere"}
 """First words of commands of two words."""
+OPTIONS = {"local": ("workers", "executor"), "spark": ("workers", "master", "conf", "plan")}
+"""Engine -> its options on the command line, and of its `open_engine`."""
 MAKES_A_WAREHOUSE = ("ingest", "lut build", "lut check", "upload")
 """All other commands need one that is there."""
 
@@ -82,7 +85,20 @@ def build_parser() -> argparse.ArgumentParser:
     )
     common.add_argument("--workers", type=int, help="tiles at a time (default: all cores)")
     common.add_argument(
-        "--executor", choices=sorted(EXECUTORS), default="thread", help="what computes tiles"
+        "--executor", choices=sorted(EXECUTORS), help="local: what computes tiles (default thread)"
+    )
+    common.add_argument(
+        "--master",
+        metavar="URL",
+        help="spark: where it runs (default $SPARK_MASTER, spark-defaults.conf, or all cores here)",
+    )
+    common.add_argument(
+        "--conf", action="append", metavar="KEY=VALUE", help="spark: a setting; may be repeated"
+    )
+    common.add_argument(
+        "--plan",
+        choices=["direct", "sql"],
+        help="spark: workers read the files themselves (default), or rows go through Spark",
     )
     parser = argparse.ArgumentParser(
         prog="geoquarry",
@@ -108,6 +124,28 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def engine_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What the command line says about its engine.
+
+    Raises
+    ------
+    UsageError
+        An option of another engine, or a setting without a value.
+    """
+    given = {name: getattr(args, name) for names in OPTIONS.values() for name in names}
+    for name, value in given.items():
+        if value is not None and name not in OPTIONS[args.engine]:
+            engines = ", ".join(engine for engine, names in OPTIONS.items() if name in names)
+            raise UsageError(f"--{name} is an option of --engine {engines}, not {args.engine}.")
+    if args.conf is not None:
+        pairs = [setting.partition("=") for setting in args.conf]
+        wrong = [key for key, equals, _ in pairs if not (key and equals)]
+        if wrong:
+            raise UsageError(f"--conf {wrong[0]}: write it as KEY=VALUE.")
+        given["conf"] = {key: value for key, _, value in pairs}
+    return {name: value for name, value in given.items() if value is not None}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code says how it went (see jobs/console.py)."""
     args = build_parser().parse_args(argv)
@@ -119,9 +157,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             args.warehouse,
             catalog=args.catalog,
             create=args.command in MAKES_A_WAREHOUSE,
-            workers=args.workers,
-            executor=args.executor,
             functions=scalar_functions(),
+            **engine_options(args),
         )
         return WITH_ENGINE[args.command][1](args, engine)
     except GeoquarryError as error:

@@ -7,6 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from geoquarry.engine import sixs
+from geoquarry.engine.load import REQUIRES
+from geoquarry.engine.spark_java import find_java
 from geoquarry.jobs.console import DONE, FAILED, answer, table_text
 from geoquarry.jobs.version import package_version
 from geoquarry.schemas.errors import GeoquarryError
@@ -49,8 +51,8 @@ def examine(warehouse: str) -> list[dict[str, str]]:
         )
     found += [_sixs(), *map(_table, sensors()), _proj(), _warehouse(warehouse)]
     found.append({"what": "engine local", "state": "ok", "about": "needs no Java"})
-    for name in ("spark", "maxcompute"):
-        found.append({"what": f"engine {name}", "state": "later", "about": "not in this version"})
+    found.append(_spark())
+    found.append({"what": "engine maxcompute", "state": "later", "about": "not in this version"})
     return found
 
 
@@ -73,6 +75,19 @@ def _sixs() -> dict[str, str]:
         return {"what": "6S", "state": "ok", "about": sixs.version()}
     except Exception as error:  # a doctor reports whatever it meets
         return {"what": "6S", "state": "missing", "about": str(error)}
+
+
+def _spark() -> dict[str, str]:
+    what = "engine spark"
+    package, install = REQUIRES["spark"]
+    if find_spec(package) is None:
+        return {"what": what, "state": "missing", "about": f"pip install '{install}'"}
+    try:
+        java = find_java()
+    except GeoquarryError as error:
+        return {"what": what, "state": "missing", "about": str(error)}
+    about = f"pyspark {version(package)}, Java {java.version} of {java.origin} ({java.home})"
+    return {"what": what, "state": "ok", "about": about}
 
 
 def _proj() -> dict[str, str]:

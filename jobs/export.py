@@ -36,6 +36,7 @@ from geoquarry.jobs.layers import (
 from geoquarry.schemas.errors import InputError, TableError, UsageError
 from geoquarry.schemas.grid import Grid, grid
 from geoquarry.schemas.tables import facts
+from geoquarry.udfs.tile_method import SOURCE
 
 Told = Callable[[str], None]
 Files = dict[str, list[Layer]]
@@ -114,7 +115,7 @@ def export(
     files: Files = {"": band_layers(table, schema, bands)}
     if with_flags:
         files["_flags"] = flag_layers(schema)
-    _refuse_merge(table, about, merge)
+    _refuse_merge(table, about, merge, files[""])
     keys = _keys(engine, table, about["kind"], tiles, as_of, on_empty, on_failed)
     columns = [*(RESULT_COLUMNS if about["kind"] == "results" else TILE_COLUMNS)]
     columns += [layer.column for layers in files.values() for layer in layers]
@@ -128,11 +129,21 @@ def export(
     return list(_each(out, table, about, frame, files, rows, on_failed, options))
 
 
-def _refuse_merge(table: str, about: dict[str, Any], merge: bool) -> None:
+def _refuse_merge(table: str, about: dict[str, Any], merge: bool, layers: Sequence[Layer]) -> None:
     if merge and about["kind"] != "results":
         raise UsageError(
             f"{table!r} has several granules per tile: run `mosaic` first, export its result."
         )
+    if merge and _has_source(layers):
+        raise UsageError(
+            f"The band {SOURCE!r} of {table!r} counts in each tile's own list of granules, so the "
+            "same number means another granule in the next tile. Export it without --merge, or "
+            "name the other bands with --bands."
+        )
+
+
+def _has_source(layers: Sequence[Layer]) -> bool:
+    return any(layer.column == SOURCE for layer in layers)
 
 
 def _keys(
@@ -191,7 +202,7 @@ def _each(
                 units=[tag.unit for tag in tags],
                 nodata=nodata_of(layers[0], rasters[0].dtype),
                 tags=file_tags(table, about, [row]),
-                overviews=_overviews(about, suffix),
+                overviews=_overviews(about, suffix, layers),
                 **options,
             )
 
@@ -226,7 +237,7 @@ def _merged(
                     crs=frame.crs,
                     bands=[layer.tag for layer in layers],
                     nodata=nodata,
-                    overviews=_overviews(about, suffix),
+                    overviews=_overviews(about, suffix, layers),
                     part_size=size,
                     **options,
                 )
@@ -248,16 +259,17 @@ def _merged(
     return [mosaic.path for mosaic in mosaics.values()]
 
 
-def _overviews(about: dict[str, Any], suffix: str) -> str:
-    """Bits and saturated counts must not be averaged."""
-    return "average" if about["kind"] == "results" and not suffix else "nearest"
+def _overviews(about: dict[str, Any], suffix: str, layers: Sequence[Layer]) -> str:
+    """Bits, saturated counts and places in a list must not be averaged; a file has one way."""
+    smooth = about["kind"] == "results" and not suffix and not _has_source(layers)
+    return "average" if smooth else "nearest"
 
 
 def explain(engine: Engine, args: argparse.Namespace) -> dict[str, Any]:
     """What `export` would read and write."""
     schema = engine.schema(args.table)
     layers = band_layers(args.table, schema, args.bands)
-    _refuse_merge(args.table, facts(schema), args.merge)
+    _refuse_merge(args.table, facts(schema), args.merge, layers)
     frame = grid(facts(schema)["grid"])
     keys = [
         (row["tile_x"], row["tile_y"])

@@ -97,9 +97,14 @@ def drop(args: argparse.Namespace, engine: Engine) -> int:
         raise UnknownName(
             f"No table {args.table!r}. Tables: {', '.join(engine.tables()) or 'none'}."
         )
-    own = [name for name in asdict(companions(args.table)).values() if engine.exists(name)]
-    if facts(engine.schema(args.table)).get("kind") != "results":
-        own = []
+    own = []
+    if facts(engine.schema(args.table)).get("kind") == "results":
+        # A name alone proves nothing: somebody's own table may be called like that.
+        own = [
+            name
+            for kind, name in asdict(companions(args.table)).items()
+            if engine.exists(name) and facts(engine.schema(name)).get("kind") == kind
+        ]
     for name in (*own, args.table):
         engine.drop(name)
     say(f"{args.table} is gone{' with ' + ', '.join(own) if own else ''}.")

@@ -2,25 +2,16 @@
 
 import argparse
 import uuid
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from geoquarry.engine import sixs
-from geoquarry.engine.appender import Appender
 from geoquarry.engine.local import Engine
+from geoquarry.engine.plan import RowRef, plan
 from geoquarry.engine.readers import reader
 from geoquarry.engine.sixs_state import AEROSOL_MODELS
-from geoquarry.jobs.ancillary import (
-    Ancillary,
-    add_ancillary,
-    air_over,
-    number_or_files,
-    still_clamped,
-)
-from geoquarry.jobs.coefficients import add_coefficients, not_covered
+from geoquarry.jobs.ancillary import Ancillary, number_or_files
 from geoquarry.jobs.console import (
     DONE,
     SOME_FAILED,
@@ -29,10 +20,11 @@ from geoquarry.jobs.console import (
     say,
     watched,
 )
-from geoquarry.jobs.cut import rows_of, tiles_of, to_lattice
+from geoquarry.jobs.cut import tiles_of, to_lattice
 from geoquarry.jobs.download import download
+from geoquarry.jobs.ingest_scene import OldRows, SceneWork
+from geoquarry.jobs.intake import Intake, Report, known_granules
 from geoquarry.schemas.errors import InputError, UsageError
-from geoquarry.schemas.granule import Granule
 from geoquarry.schemas.grid import DEFAULT, Grid, grid
 from geoquarry.schemas.sensor import sensor, sensors
 from geoquarry.schemas.tables import facts, tiles_schema
@@ -72,22 +64,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--refresh-flags", action="store_true", help="only renew the masks of rows that are there"
     )
     parser.add_argument("--explain", action="store_true", help="say what would be done, and stop")
-
-
-@dataclass
-class Report:
-    """What an ingest did."""
-
-    rows: int = 0
-    without_reference: int = 0
-    granules: list[str] = field(default_factory=list)
-    skipped: list[dict[str, str]] = field(default_factory=list)
-    failed: list[dict[str, str]] = field(default_factory=list)
-
-    @property
-    def exit_code(self) -> int:
-        """0, or 3 when some granules could not be used."""
-        return SOME_FAILED if self.failed else DONE
 
 
 def ingest(
@@ -142,76 +118,51 @@ def ingest(
     """
     frame = _grid_of(engine, table, grid_name)
     schema = tiles_schema(sensor_name, frame.name)
+    ancillary = None
     if not refresh_flags:
-        if aod is None or dem is None:
-            raise UsageError("Say what the air and the ground are like: --aod and --dem.")
+        beside = None if reference is None else whole(reference)
+        ancillary = Ancillary(_files(aod), _files(dem), beside)
         if aerosol_model == "NoAerosols" and atmosphere == "lut":
             raise UsageError("No lookup table is without aerosol: --aod 0, or --atmosphere 6s.")
         if engine.exists(table):
             engine.ensure(table, schema)  # another sensor is refused before anything is read
-    report = Report()
-    observations: dict[str, Granule] = {}
-    only = set(tiles) if tiles else None
+    scenes = [whole(path) for path in scenes]
     ingest_id = uuid.uuid4().hex
-    with ExitStack() as stack:
-        appender: Appender | None = None  # a table is made by the first granule that can be used
-        for path in watched(scenes, what="ingest", total=len(scenes)):
-            try:
-                granule = reader(sensor_name).read(path, **reader_options)
-                if appender is not None and granule.observation_id in observations:
-                    appender.flush()  # so that the look-up sees what this call has added
-                older, newer = _versions(engine, table, granule)
-                if newer and not (keep_versions or refresh_flags):
-                    why = f"a newer production is in the table: {newer[0]}"
-                    report.skipped.append({"scene": str(path), "reason": why})
-                    continue
-                if refresh_flags:
-                    rows = _with_new_flags(engine, table, granule, frame, only)
-                else:
-                    ancillary = Ancillary(_files(aod), _files(dem), reference)
-                    rows = _new_rows(granule, frame, only, ancillary, aerosol_model)
-                    for row in rows:
-                        row["ingest_id"] = ingest_id
-                    if atmosphere == "6s":
-                        cache = sixs.Cache(engine.warehouse.cache_path("sixs.sqlite"))
-                        add_coefficients(rows, cache)
-                    else:
-                        for text in not_covered(rows):
-                            say(f"{granule.granule_id}: {text}")
-            except InputError as error:
-                report.failed.append({"scene": str(path), "reason": str(error)})
-                named = path.name in str(error)
-                say(str(error) if named else f"{path.name}: {error}")
-                continue
-            if not rows:  # earlier rows of it, in tiles it no longer touches, go all the same
-                why = "no row of it is in the table" if refresh_flags else "no usable pixel there"
-                report.skipped.append({"scene": str(path), "reason": why})
-                if tiles or refresh_flags:
-                    continue
-            if appender is None:
-                engine.ensure(table, schema)
-                appender = stack.enter_context(engine.appender(table))
-                columns = set(engine.schema(table).names)
-            # A table that is older than a column goes without it.
-            rows = [{name: row[name] for name in row if name in columns} for row in rows]
-            replaces = set() if keep_versions or refresh_flags else set(older)
-            appender.add_granule(granule.granule_id, rows, replaces=replaces, tiles=tiles)
-            report.rows += len(rows)
-            report.granules += [granule.granule_id] if rows else []
-            report.without_reference += sum(row.get("ref_1") is None for row in rows)
-            observations[granule.observation_id] = granule
-        if appender is not None and not (keep_versions or refresh_flags):
-            appender.flush()
-            _drop_older(engine, table, appender, observations.values(), tiles)
+    there = engine.exists(table)
+    replacing = not (keep_versions or refresh_flags)
+    cache = engine.warehouse.cache_path("sixs.sqlite") if atmosphere == "6s" else None
+    work = SceneWork(
+        sensor=sensor_name,
+        reader_options=reader_options,
+        grid=frame,
+        tiles=tiles or None,
+        ancillary=ancillary,
+        aerosol_model=aerosol_model,
+        sixs_cache=str(cache) if cache else None,
+        ingest_id=ingest_id,
+        known=known_granules(engine, table) if there and replacing else (),
+        old=_old_rows(engine, table, tiles) if refresh_flags else None,
+    )
+    with Intake(engine, table, schema, work, replacing=replacing) as intake:
+        # Closed at once when something goes wrong, so that no worker goes on for nothing.
+        with closing(intake.through(scenes)) as finished:
+            for done in watched(finished, what="ingest", total=len(scenes)):
+                intake.take(done)
+        intake.settle()
     if csv is not None and engine.exists(table):
         download(engine, table, csv, where=f"ingest_id = '{ingest_id}'")
-    return report
+    return intake.report(scenes)
 
 
 def _files(value: float | Sequence[Path] | None) -> float | list[Path]:
     if value is None:
         raise UsageError("Say what the air and the ground are like: --aod and --dem.")
-    return float(value) if isinstance(value, int | float) else [Path(path) for path in value]
+    return float(value) if isinstance(value, int | float) else [whole(path) for path in value]
+
+
+def whole(path: str | Path) -> Path:
+    """A path that means the same to a worker, which may stand in another folder."""
+    return Path(path).absolute()
 
 
 def _grid_of(engine: Engine, table: str, name: str | None) -> Grid:
@@ -224,72 +175,14 @@ def _grid_of(engine: Engine, table: str, name: str | None) -> Grid:
     return grid(own)
 
 
-def _versions(engine: Engine, table: str, granule: Granule) -> tuple[list[str], list[str]]:
-    """Other productions of the same acquisition in the table: older ones, newer ones."""
-    if not engine.exists(table):
-        return [], []
-    start = granule.observation_id.replace("'", "''")
-    where = f"granule_id >= '{start}' AND granule_id < '{start}~'"
-    found = engine.read(table, ["granule_id"], where=where)
-    others = set(found.read_all()["granule_id"].to_pylist()) - {granule.granule_id}
-    newer = sorted(other for other in others if other > granule.granule_id)
-    return sorted(others - set(newer)), newer
-
-
-def _drop_older(
-    engine: Engine,
-    table: str,
-    appender: Appender,
-    granules: Iterable[Granule],
-    tiles: Sequence[tuple[int, int]] | None,
-) -> None:
-    """What another process added meanwhile: of two productions of one acquisition one stays.
-
-    Each process looks after its own commit, so the later one sees both.
-    """
-    for granule in granules:
-        older, newer = _versions(engine, table, granule)
-        for gone in [*older, granule.granule_id] if newer else older:
-            appender.add_granule(gone, [], tiles=tiles)
-
-
-def _new_rows(
-    granule: Granule,
-    frame: Grid,
-    only: set[tuple[int, int]] | None,
-    ancillary: Ancillary,
-    aerosol_model: str,
-) -> list[dict[str, Any]]:
-    """Rows with the state of the air, without coefficients."""
-    lattice = to_lattice(granule)
-    rows = list(rows_of(granule, lattice, frame, only))
-    if not rows:
-        return []
-    field = air_over(granule, tiles_of(lattice, frame), frame, ancillary)
-    for row in rows:
-        add_ancillary(row, granule, frame, ancillary, field, aerosol_model=aerosol_model)
-    return rows
-
-
-def _with_new_flags(
-    engine: Engine, table: str, granule: Granule, frame: Grid, only: set[tuple[int, int]] | None
-) -> list[dict[str, Any]]:
-    """The rows that are there, with masks (and the pixels they admit) cut anew."""
-    name = granule.granule_id.replace("'", "''")
-    old = engine.read(table, where=f"granule_id = '{name}'").read_all().to_pylist()
-    kept = {(row["tile_x"], row["tile_y"]): row for row in old}
-    if only is not None:
-        kept = {tile: row for tile, row in kept.items() if tile in only}
-    if not kept:
-        return []
-    fresh = {
-        (row["tile_x"], row["tile_y"]): row
-        for row in rows_of(granule, to_lattice(granule), frame, only)
-    }
-    for tile, row in fresh.items():
-        if tile in kept:
-            row["flags"] = still_clamped(row, kept[tile], frame)
-    return [{**row, **fresh.get(tile, {})} for tile, row in kept.items()]
+def _old_rows(engine: Engine, table: str, tiles: Sequence[tuple[int, int]] | None) -> OldRows:
+    """Where the rows of each granule lie."""
+    found = engine.warehouse.table(table)
+    refs: dict[str, list[RowRef]] = {}
+    for task in plan(found, tiles=tiles):
+        for ref in task.rows:
+            refs.setdefault(ref.granule_id, []).append(ref)
+    return OldRows(found.layout, refs)
 
 
 def main(args: argparse.Namespace, engine: Engine) -> int:

@@ -17,7 +17,7 @@ from geoquarry.jobs.console import (
     say,
 )
 from geoquarry.jobs.statement import Trigger
-from geoquarry.jobs.two_phase import first_job, run_phases, standing
+from geoquarry.jobs.two_phase import LAST_PHASE, first_job, run_phases, standing
 from geoquarry.jobs.version import package_version
 from geoquarry.schemas.errors import UsageError
 from geoquarry.schemas.grid import grid
@@ -157,7 +157,7 @@ def plan_of(engine: Engine, job: Job) -> dict[str, Any]:
     )
     need = BASE_BYTES + tile * min(engine.workers, max(found["tiles"], 1))
     have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if need > have:
+    if engine.on_this_host and need > have:
         raise UsageError(
             f"{engine.workers} tiles of {shape[0]} x {shape[1]} px at a time need about "
             f"{need >> 20} MiB, this machine has {have >> 20} MiB. Use fewer --workers or a grid "
@@ -168,7 +168,7 @@ def plan_of(engine: Engine, job: Job) -> dict[str, Any]:
 
 def finish(engine: Engine, job: Job, *, as_json: bool) -> int:
     """Run a job in all its phases with a progress bar, report it, and give the exit code."""
-    report = run_phases(engine, job, watch)
+    report = run_phases(engine, job, _told)
     target = job.target
     counts = ", ".join(f"{n} {status}" for status, n in sorted(report.counts.items()) if n)
     for tile in report.failed:
@@ -191,6 +191,15 @@ def watch(run: Run, what: str = "tiles") -> RunReport:
             except TimeoutError:
                 done, bar.total = run.progress
                 bar.update(done - bar.n)
+
+
+def _told(run: Run, what: str) -> RunReport:
+    """Wait for one phase; tiles that fail before the last one are named at once."""
+    report = watch(run, what)
+    if what != LAST_PHASE:
+        for tile in report.failed:
+            say(f"{what}, tile {tile.tile_x},{tile.tile_y}: {tile.message}")
+    return report
 
 
 def _tell_missing(engine: Engine, job: Job) -> None:

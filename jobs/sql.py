@@ -8,6 +8,7 @@ from geoquarry.jobs.console import DONE, answer, table_text
 from geoquarry.jobs.run import finish, job_of, plan_of
 from geoquarry.jobs.statement import read_statement
 from geoquarry.schemas.errors import UsageError
+from geoquarry.schemas.job import Job
 from geoquarry.udfs import methods
 
 WIDEST = 60
@@ -20,10 +21,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--explain", action="store_true", help="say what a job would do, and stop")
 
 
+def statement_job(engine: Engine, text: str) -> Job | None:
+    """The job that a statement starts; None: whatever else it may be, the engine answers.
+
+    Raises
+    ------
+    UsageError
+        An INSERT that is no job.
+    """
+    trigger = read_statement(text, {*methods.METHODS, *methods.ALIASES})
+    return None if trigger is None else job_of(engine, trigger)
+
+
 def main(args: argparse.Namespace, engine: Engine) -> int:
     """Run `geoquarry sql`."""
-    trigger = read_statement(args.statement, {*methods.METHODS, *methods.ALIASES})
-    if trigger is None:
+    _as_written(engine, args.plan)
+    job = statement_job(engine, args.statement)
+    if job is None:
         if args.explain:
             raise UsageError("--explain says what a job would do; this statement starts none.")
         # Batch by batch: pixels are named by their size, not collected.
@@ -32,12 +46,17 @@ def main(args: argparse.Namespace, engine: Engine) -> int:
         shown = rows if args.json else table_text([_clipped(row) for row in rows])
         answer(shown, as_json=args.json)
         return DONE
-    job = job_of(engine, trigger)
     if args.explain:
         answer(plan_of(engine, job), as_json=args.json)
         return DONE
     plan_of(engine, job)
     return finish(engine, job, as_json=args.json)
+
+
+def _as_written(engine: Any, plan: str | None) -> None:
+    """Who speaks SQL to Spark gets the plan that calls the method in SQL, unless told otherwise."""
+    if engine.name == "spark" and plan is None:
+        engine.plan = "sql"
 
 
 def _printable(row: dict[str, Any]) -> dict[str, Any]:

@@ -33,13 +33,15 @@ from geoquarry.udfs.harmonise import solve
 from geoquarry.udfs.overlap import merge
 from geoquarry.udfs.overviews import tile_cells
 
+LAST_PHASE = "tiles"
+"""What the last phase of a job works on, in the words of the progress bar."""
 UDF = "geoquarry.udfs.first_phase:compute"
 Watch = Callable[[Run, str], RunReport]
 
 
 @dataclass(frozen=True)
 class Companions:
-    """Names of the small tables beside a table of results."""
+    """Names of the small tables beside a table of results, each by the kind of its facts."""
 
     sums: str
     gains: str
@@ -133,7 +135,7 @@ def run_phases(engine: Engine, job: Job, watch: Watch = quietly) -> RunReport:
 
     ``run_phases(engine, job_of(engine, trigger))`` is what `geoquarry run` does.
     """
-    return watch(engine.run(prepared(engine, job, watch)), "tiles")
+    return watch(engine.run(prepared(engine, job, watch)), LAST_PHASE)
 
 
 def _only_ours(engine: Engine, job: Job) -> None:

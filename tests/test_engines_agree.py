@@ -1,4 +1,7 @@
-"""One story, every engine: the same rows give the same result, however they are carried."""
+"""One story, every engine: the same rows give the same result, however they are carried.
+
+tests/spark/test_parity.py carries the same jobs with Spark.
+"""
 
 import random
 
@@ -22,6 +25,7 @@ JOBS = [
     ("mineral_indices", {"dtype": "float32", "mosaic": "mean"}),
     ("mosaic", {"mosaic": "mean", "dtype": "float32", "atmosphere": "per_tile"}),
 ]
+IDS = [f"{method}-{params}" for method, params in JOBS]
 
 
 def filled(folder, rows, *, workers, one_by_one=False, executor="thread"):
@@ -34,6 +38,15 @@ def filled(folder, rows, *, workers, one_by_one=False, executor="thread"):
     else:
         engine.append("tiles", rows)
     return engine
+
+
+def digest_of_job(engine, method, params, target):
+    """Run a job in all its phases; the digest of what it stored."""
+    report = run_phases(engine, job_of(engine, Trigger(method, "tiles", target, params=params)))
+    assert report.counts["ok"] == 3, (engine.name, report)
+    rows = engine.read(target).read_all().to_pylist()
+    assert len(rows) == 3
+    return parity_digest(rows)
 
 
 @pytest.fixture(scope="module")
@@ -50,16 +63,12 @@ def engines(tmp_path_factory):
     }
 
 
-@pytest.mark.parametrize(("method", "params"), JOBS, ids=[f"{m}-{p}" for m, p in JOBS])
+@pytest.mark.parametrize(("method", "params"), JOBS, ids=IDS)
 def test_every_engine_gives_the_same_answer(engines, method, params):
-    digests = {}
-    for name, engine in engines.items():
-        target = f"out_{JOBS.index((method, params))}"
-        report = run_phases(engine, job_of(engine, Trigger(method, "tiles", target, params=params)))
-        assert report.counts["ok"] == 3, (name, report)
-        rows = engine.read(target).read_all().to_pylist()
-        assert len(rows) == 3
-        digests[name] = parity_digest(rows)
+    target = f"out_{JOBS.index((method, params))}"
+    digests = {
+        name: digest_of_job(engine, method, params, target) for name, engine in engines.items()
+    }
     assert len(set(digests.values())) == 1, digests
 
 

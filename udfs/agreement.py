@@ -32,6 +32,12 @@ class Agreement:
     Parameters
     ----------
     job : TileJob
+
+    Attributes
+    ----------
+    without_gain : int
+        Rows that the first phase of the job has no gain for: it failed on them, or has not seen
+        them. They stay as they are.
     """
 
     def __init__(self, job: TileJob) -> None:
@@ -41,6 +47,8 @@ class Agreement:
         self._shape = frame.shape
         self._cells = tile_cells(frame)
         self._first: FirstPhase | None = None
+        self._pairs_here = False
+        self.without_gain = 0
         self._gains: Gains = {}
         self._field: dict[str, Any] | None = None
         self._harmony: Harmony | None = None
@@ -53,11 +61,13 @@ class Agreement:
         RowIssue
             What was said about it is damaged.
         """
-        alone = False
+        alone = unknown = False
         if wants_pairs(self._params):
             if GRANULE_COLUMNS[0] not in row:
-                alone = True
-            elif row[GRANULE_COLUMNS[0]] is not None:
+                alone = self._pairs_here = True
+            elif row[GRANULE_COLUMNS[0]] is None:
+                unknown = True
+            else:
                 gain, offset = (
                     per_band(row, name, len(self._sensor.bands)) for name in GRANULE_COLUMNS
                 )
@@ -71,10 +81,11 @@ class Agreement:
             if self._first is None:
                 self._first = FirstPhase(self._job)
             self._first.add(row, counts)
+        self.without_gain += unknown
 
     def gains(self) -> Gains:
         """Gain and offset by granule id; granules without any are left as they are."""
-        if self._first is not None and wants_pairs(self._params):
+        if self._first is not None and self._pairs_here:
             pairs = self._first.pairs()
             assert pairs is not None
             self._harmony = solve(pairs, centres_um(self._sensor))
@@ -115,7 +126,7 @@ class Agreement:
             return {}
         names = sorted(self._gains)
         return {
-            "scope": "tile" if self.alone else "job",
+            "scope": "tile" if self._pairs_here else "job",
             "gain": {name: [round(float(x), 5) for x in self._gains[name][0]] for name in names},
             "offset": {name: [round(float(x), 6) for x in self._gains[name][1]] for name in names},
         }

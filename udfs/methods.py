@@ -17,6 +17,7 @@ from geoquarry.udfs.merge import BLOCK_BYTES
 from geoquarry.udfs.merit import COLUMNS as MERIT_COLUMNS
 from geoquarry.udfs.mosaic import MOSAICS
 from geoquarry.udfs.observation import COLUMNS
+from geoquarry.udfs.overviews import BLOCK_PIXELS as COMPARED_PIXELS
 from geoquarry.udfs.tile_atmosphere import FIELDS, MODES, OUTSIDE
 from geoquarry.udfs.tile_job import TileJob
 from geoquarry.udfs.tile_method import (
@@ -79,6 +80,8 @@ CHOICES = {
 """What parameters of one word may be."""
 
 
+COMPARED_BYTES = 23
+"""Of one band of a pixel that is compared: counts with their limits, whether good, and squares."""
 OPTIONAL_COLUMNS = ("clear_distance", "granule_cloud_fraction")
 """Source columns that an older table may lack."""
 
@@ -287,7 +290,8 @@ def memory_bytes(
 
     Counts that wait (1 byte per band), the elevation, one block of all granules, overviews where
     the tile compares its granules itself, the reflectance and its copy while it is balanced, and
-    the rasters that go out; within 20 % above what `benchmarks/chain.py` sees.
+    the rasters that go out; within 20 % above what `benchmarks/chain.py` sees. A first phase
+    that has more granules to compare than that has room for decides instead.
 
     Examples
     --------
@@ -298,12 +302,16 @@ def memory_bytes(
     pixels, bands = shape[0] * shape[1], len(sensor(sensor_name).bands)
     held = min(granules * (bands + 2) * pixels, HELD_BYTES)
     block = min(granules * min(BLOCK_PIXELS, pixels) * 4 * bands, BLOCK_BYTES)
-    alone = params["scope"] == "tile" and (wants_pairs(params) or wants_nodes(params))
-    overviews = granules * pixels // 16 * 2 * bands if alone else 0
+    compared = wants_pairs(params) or wants_nodes(params)
+    overviews = granules * pixels // 16 * 2 * bands if compared else 0
+    alone = params["scope"] == "tile"
     each = 4 if params["dtype"] == "float32" else 2
     names = params["indices"] if method == "mineral_indices" else sensor(sensor_name).names
     ground = 2 * pixels if params["atmosphere"] == "per_pixel" else 0
-    return held + block + overviews + ground + pixels * (8 * bands + each * len(names) + 12)
+    second = held + block + ground + pixels * (8 * bands + each * len(names) + 12)
+    at_once = min(COMPARED_PIXELS, granules * pixels // 16)
+    first = overviews + ground + at_once * bands * COMPARED_BYTES
+    return second + overviews if alone else max(first, second)
 
 
 def compute(rows: Iterable[Mapping[str, Any]], job: TileJob) -> dict[str, Any]:

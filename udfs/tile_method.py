@@ -217,6 +217,8 @@ class TileMethod:
             said.append("not crosstalk-corrected")
         if self._agreement.alone and self._params["scope"] == "job":
             said.append("harmonised within this tile alone")
+        if self._agreement.without_gain:
+            said.append(f"{self._agreement.without_gain} of the rows have no gain, not harmonised")
         if skipped:
             said.append(f"balancing skipped: {skipped}")
         if self._masked_here:

@@ -11,12 +11,15 @@ import pytest
 
 from geoquarry.engine import sixs
 from geoquarry.engine.ancillary_writer import Overpass, sinusoidal_tile, write_mcd19a2
+from geoquarry.engine.appender import Appender
 from geoquarry.engine.local import open_engine
-from geoquarry.jobs import ingest as ingest_job
+from geoquarry.jobs import ingest_scene
 from geoquarry.jobs.__main__ import main
+from geoquarry.jobs.ingest import ingest
 from geoquarry.jobs.simulate import simulate
 from geoquarry.schemas import blob, flags
 from geoquarry.schemas.digest import parity_digest
+from geoquarry.schemas.errors import GeoquarryError
 
 AIR = {
     "xa": [0.0023, 0.0026, 0.0036, 0.0162, 0.0434, 0.0467, 0.0524, 0.0665, 0.0866],
@@ -36,7 +39,7 @@ def made(tmp_path_factory):
 def no_6s(monkeypatch):
     """Given coefficients: what 6S says is the business of tests/engine/test_sixs.py."""
     found = sixs.Correction(**AIR, optics=[], runs=0)
-    monkeypatch.setattr(ingest_job.sixs, "correction", lambda *_, **__: found)
+    monkeypatch.setattr(ingest_scene.sixs, "correction", lambda *_, **__: found)
 
 
 def command(made, warehouse, *scenes, **options):
@@ -151,7 +154,7 @@ def test_no_aerosol_measured_is_flagged_on_every_pixel(made, tmp_path):
 
 def test_rows_hold_the_state_and_no_coefficients(made, tmp_path, monkeypatch):
     """The default needs no 6S; what the files say is in the row, and where it came from."""
-    monkeypatch.setattr(ingest_job.sixs, "correction", None)
+    monkeypatch.setattr(ingest_scene.sixs, "correction", None)
     house = tmp_path / "w"
     first = made[1]["scenes"][0]
     options = {"--atmosphere": None, "--aerosol-model": ["Maritime"]}
@@ -252,13 +255,13 @@ def test_masks_anew_change_masks_only(made, tmp_path, monkeypatch):
     assert main(command(made, house, *names)) == 0
     before = rows(house)
     monkeypatch.setattr("geoquarry.jobs.cut.MASK_VERSION", "renewed")
-    real = ingest_job.rows_of
+    real = ingest_scene.rows_of
 
     def hazier(granule, lattice, *rest):
         lattice.flags[:] |= flags.CLOUD
         return real(granule, lattice, *rest)
 
-    monkeypatch.setattr(ingest_job, "rows_of", hazier)
+    monkeypatch.setattr(ingest_scene, "rows_of", hazier)
     renew = {"--refresh-flags": [], "--aod": None, "--dem": None, "--grid": None}
     assert main(command(made, house, *names, **renew)) == 0
     after = rows(house)
@@ -353,11 +356,12 @@ TWO = """
 import json
 import sys
 from geoquarry.engine import sixs
-from geoquarry.jobs import ingest
+from geoquarry.jobs import ingest_scene
 from geoquarry.jobs.__main__ import main
+from geoquarry.jobs.ingest import ingest
 air = json.loads(sys.argv[1])
 found = sixs.Correction(**air, optics=[], runs=0)
-ingest.sixs.correction = lambda *a, **k: found
+ingest_scene.sixs.correction = lambda *a, **k: found
 raise SystemExit(main(sys.argv[2:]))
 """
 
@@ -388,3 +392,95 @@ def together(made, house, parts):
     for job in jobs:
         _, said = job.communicate(timeout=120)
         assert job.returncode == 0, said
+
+
+def test_any_number_of_workers_makes_the_same_table(made, tmp_path):
+    digests, reports = set(), []
+    names = [made[0] / name for name in scene_files(made)]
+    for workers in (1, 3):
+        house = tmp_path / str(workers)
+        engine = open_engine(str(house), workers=workers)
+        scenes = [
+            *names,
+            *(copied(made, names[0].name, tmp_path, later(names[0], n)) for n in "ab"),
+        ]
+        reports.append(ingest(engine, scenes, "t", aod=0.1, dem=1200.0, grid_name=made[1]["grid"]))
+        digests.add(parity_digest(rows(house)))
+        assert len(engine.history("t")) == 1
+    assert len(digests) == 1
+    assert reports[0].granules == reports[1].granules == [scene.stem for scene in scenes]
+
+
+def later(path, last):
+    """The identity of another acquisition."""
+    return f"{path.stem[:24]}{'ab'.index(last)}{path.stem[25:]}"
+
+
+def test_a_scene_with_a_surprise_is_listed_and_the_others_go_on(made, tmp_path, monkeypatch):
+    first, second = (made[0] / name for name in scene_files(made))
+    real = ingest_scene.to_lattice
+
+    def surprised(granule):
+        if granule.granule_id == first.stem:
+            raise ZeroDivisionError("what a scene")
+        return real(granule)
+
+    monkeypatch.setattr(ingest_scene, "to_lattice", surprised)
+    engine = open_engine(str(tmp_path / "w"))
+    grid_name = made[1]["grid"]
+    report = ingest(engine, [first, second], "t", aod=0.1, dem=1200.0, grid_name=grid_name)
+    assert report.failed == [
+        {"scene": str(first), "reason": "ZeroDivisionError: what a scene"},
+    ]
+    assert report.granules == [second.stem]
+    assert report.exit_code == 3
+
+
+def test_what_would_fail_for_every_scene_ends_the_ingest(made, tmp_path, monkeypatch):
+    def refused(*_):
+        raise GeoquarryError("6S is not installed")
+
+    monkeypatch.setattr(ingest_scene, "to_lattice", refused)
+    engine = open_engine(str(tmp_path / "w"))
+    with pytest.raises(GeoquarryError, match="not installed"):
+        ingest(engine, [made[0] / scene_files(made)[0]], "t", aod=0.1, dem=1200.0)
+    assert engine.tables() == []
+
+
+def test_a_production_that_comes_too_late_leaves_no_file(made, tmp_path):
+    first, other = scene_files(made)
+    newer = copied(made, first, tmp_path, f"{first[:26]}20990101000000_10000")
+    house = tmp_path / "w"
+    # The table is there, and knows neither: both are cut before anybody sees that one is enough.
+    assert main(command(made, house, other)) == 0
+    assert main(command(made, house, str(newer), first, **{"--workers": ["1"]})) == 0
+    assert {row["granule_id"] for row in rows(house)} == {newer.stem, other.removesuffix(".hdf")}
+    for room in ("data", "index"):
+        assert len(list((house / "tables" / "t" / room).rglob("*.parquet"))) == 2
+
+
+def test_a_failing_commit_stops_the_workers(made, tmp_path, monkeypatch):
+    """Nothing is read for a table that takes nothing."""
+    first, second = (made[0] / name for name in scene_files(made))
+    engine = open_engine(str(tmp_path / "w"), workers=1)
+    read = []
+    real = ingest_scene.SceneWork.cut
+    monkeypatch.setattr(
+        ingest_scene.SceneWork,
+        "cut",
+        lambda work, scene: (read.append(scene), real(work, scene))[1],
+    )
+
+    def full(*_, **__):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("geoquarry.engine.appender.commit", full)
+    monkeypatch.setattr("geoquarry.engine.local.Engine.appender", impatient)
+    with pytest.raises(OSError, match="disk full"):
+        ingest(engine, [first, *[second] * 8], "t", aod=0.1, dem=1200.0, grid_name=made[1]["grid"])
+    assert len(read) < 9
+
+
+def impatient(engine, table, *, ingest_id):
+    """An appender that commits each granule."""
+    return Appender(engine.warehouse.table(table), ingest_id=ingest_id, granules=1, seconds=60.0)

@@ -4,17 +4,21 @@ import json
 
 import numpy as np
 import pytest
+import rasterio
 from rows import GRID, SENSOR, made_up_row, mixed_rows
 
 from geoquarry.engine.local import open_engine
 from geoquarry.jobs.__main__ import main
+from geoquarry.jobs.export import export
 from geoquarry.jobs.run import job_of, plan_of
 from geoquarry.jobs.statement import Trigger
 from geoquarry.jobs.two_phase import run_phases
 from geoquarry.schemas import blob
 from geoquarry.schemas.digest import parity_digest
 from geoquarry.schemas.errors import UsageError
-from geoquarry.schemas.tables import tiles_schema
+from geoquarry.schemas.tables import results_schema, tiles_schema
+from geoquarry.udfs import methods
+from geoquarry.udfs.overviews import Overviews
 
 TILES = ((3, 5), (4, 5), (4, 6))
 
@@ -129,6 +133,60 @@ def test_drop_takes_what_belongs_to_a_map_and_no_tiles(engine, tmp_path, capsys)
     assert main(["drop", "maps", *warehouse]) == 0
     assert engine.tables() == ["tiles"]
     assert "maps_sums" in capsys.readouterr().err
+
+
+def test_drop_leaves_what_only_has_the_name(engine, tmp_path):
+    """Somebody's tiles called `maps_gains`, beside a map that was made without a first phase."""
+    engine.create("maps_gains", tiles_schema(SENSOR.name, GRID))
+    run(engine, "mosaic", scope="tile")
+    assert main(["drop", "maps", "--warehouse", str(tmp_path / "warehouse")]) == 0
+    assert engine.tables() == ["maps_gains", "tiles"]
+
+
+def test_a_tile_that_fails_in_the_first_phase_only_says_so(engine, monkeypatch):
+    pair_sums, calls = Overviews.pair_sums, []
+
+    def once(self):
+        calls.append(1)
+        if len(calls) == len(TILES):
+            raise MemoryError("no room")
+        return pair_sums(self)
+
+    own = [made_up_row(4, 6, 9)]
+    engine.append("tiles", own)
+    monkeypatch.setattr(Overviews, "pair_sums", once)
+    assert run(engine, "mosaic").counts["ok"] == 3
+    assert by_tile(engine, "maps_sums", "status")[4, 6] == "failed"
+    said = by_tile(engine, "maps", "message")
+    assert "1 of the rows have no gain, not harmonised" in said[4, 6]
+    assert "no gain" not in said[3, 5]
+    monkeypatch.undo()
+    run(engine, "mosaic")
+    assert "no gain" not in by_tile(engine, "maps", "message")[4, 6]
+
+
+def test_a_source_is_not_merged_over_tiles(engine, tmp_path):
+    run(engine, "mosaic", mosaic="min", source=True)
+    with pytest.raises(UsageError, match="each tile's own list"):
+        export(engine, "maps", tmp_path / "files", merge=True)
+    assert len(export(engine, "maps", tmp_path / "files", merge=True, bands=["b01"])) == 1
+    assert len(export(engine, "maps", tmp_path / "files", bands=["source"])) == 3
+
+
+def test_overviews_of_a_source_hold_granules_and_no_means(engine, tmp_path):
+    name = "res-30_tilesize-1024"
+    request = methods.normalise("mosaic", {"mosaic": "min", "source": True}, SENSOR.name)
+    bands = methods.output_bands(*request, SENSOR.name)
+    engine.create("large", results_schema(SENSOR.name, name, "mosaic", bands))
+    row = dict.fromkeys(engine.schema("large").names)
+    row |= {"grid": name, "tile_x": 1, "tile_y": 1, "method": "mosaic", "status": "ok"}
+    row |= {"granules": ["a", "b", "c"], "issues": [], "provenance": "{}"}
+    columns = np.arange(1024) // 3 % 2 * 2
+    row["source"] = blob.encode(np.broadcast_to(columns, (1024, 1024)).astype(np.int16))
+    engine.append("large", [row])
+    (path,) = export(engine, "large", tmp_path / "files", bands=["source"])
+    with rasterio.open(path, overview_level=0) as file:
+        assert set(np.unique(file.read(1))) == {0, 2}
 
 
 def test_no_row_is_no_error(engine):

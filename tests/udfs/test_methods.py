@@ -457,6 +457,29 @@ def test_harmonising_moves_granules_to_each_other_and_says_how_far():
     assert np.abs(raw / ground - 1).mean() > 0.04
 
 
+def test_given_gains_stand_also_where_the_balance_is_made_here():
+    """Columns of one kind may be there without the other: a table that has no rows yet."""
+    given = {"harmony_gain": [1.25] * 9, "harmony_offset": [0.0] * 9}
+    rows = [a_row("a", grey(0.25), **given), a_row("b", grey(0.26), **given)]
+    result = compute("color_balancing", rows)
+    harmony = result["provenance"]["harmony"]
+    assert (harmony["scope"], set(harmony["gain"]["a"])) == ("job", {1.25})
+    assert "alone" not in result["message"]
+    alone = compute("color_balancing", [a_row("a", grey())], scope="tile")
+    assert alone["provenance"]["harmony"]["scope"] == "tile"
+
+
+def test_a_plan_counts_the_overviews_of_a_first_phase():
+    request = methods.normalise("mosaic", {}, SENSOR)
+    few, many, more = (
+        methods.memory_bytes(*request, SENSOR, (1024, 1024), n) for n in (5, 1000, 1100)
+    )
+    assert more - many == 100 * 9 * 2 * 256**2
+    assert few < many
+    plain = methods.normalise("mosaic", {"harmonise": "none"}, SENSOR)
+    assert methods.memory_bytes(*plain, SENSOR, (1024, 1024), 1000) < many
+
+
 def test_quality_figures_are_in_the_provenance():
     result = compute("color_balancing", [a_row("a", grey(0.25)), a_row("b", grey(0.26))])
     said = result["provenance"]

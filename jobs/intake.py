@@ -1,0 +1,167 @@
+"""The driver's side of an ingest: takes what workers have written, settles versions, commits."""
+
+from collections import deque
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pyarrow as pa
+
+from geoquarry.engine.appender import Appender
+from geoquarry.engine.local import Engine
+from geoquarry.jobs.console import DONE, SOME_FAILED, say
+from geoquarry.jobs.ingest_scene import SceneDone, SceneWork, versions
+
+
+@dataclass
+class Report:
+    """What an ingest did; scenes in the order in which they were given."""
+
+    rows: int = 0
+    without_reference: int = 0
+    granules: list[str] = field(default_factory=list)
+    skipped: list[dict[str, str]] = field(default_factory=list)
+    failed: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 3 when some granules could not be used."""
+        return SOME_FAILED if self.failed else DONE
+
+
+@dataclass
+class Intake:
+    """Scenes into one table; use it in a ``with`` statement, which commits at its end.
+
+    Parameters
+    ----------
+    engine : Engine
+    table : str
+    schema : pa.Schema
+        Of the table, if it must be made.
+    work : SceneWork
+    replacing : bool
+        The newest production of an acquisition replaces the others.
+    """
+
+    engine: Engine
+    table: str
+    schema: pa.Schema
+    work: SceneWork
+    replacing: bool
+    _appender: Appender | None = None
+    _stack: ExitStack = field(default_factory=ExitStack)
+    _taken: list[tuple[SceneDone, str]] = field(default_factory=list)
+    _seen: dict[str, SceneDone] = field(default_factory=dict)
+
+    def __enter__(self) -> Self:
+        if self.engine.exists(self.table):
+            self._open()
+        return self
+
+    def _open(self) -> None:
+        self.engine.ensure(self.table, self.schema)
+        made = self.engine.appender(self.table, ingest_id=self.work.ingest_id)
+        self._appender = self._stack.enter_context(made)
+        self.work = replace(self.work, files=self._appender.files)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def through(self, scenes: Iterable[Path]) -> Generator[SceneDone, None, None]:
+        """Scenes through the workers of the engine, in the order in which they are finished.
+
+        A table is made by the first scene that has something for it. Until then scenes are read
+        here, because a worker could not know where to write.
+        """
+        waiting = deque(scenes)
+        while waiting and self._appender is None:
+            found = self.work.cut(waiting.popleft())
+            if found.rows:
+                self._open()
+            yield self.work.write(found)
+        if waiting:
+            yield from self.engine.each(self.work, list(waiting))
+
+    def take(self, done: SceneDone) -> None:
+        """Record one scene; of two productions of one acquisition the newer stays."""
+        found = done.found
+        if found.failed:
+            self._taken.append((done, ""))
+            named = found.scene.name in found.failed
+            say(found.failed if named else f"{found.scene.name}: {found.failed}")
+            return
+        for text in found.notes:
+            say(f"{found.granule_id}: {text}")
+        older, newer = self._versions(done)
+        newest = found.newer or (newer[-1] if newer else "")
+        if newest:
+            if done.file is not None and self._appender is not None:
+                self._appender.files.discard(done.file)
+            self._taken.append((done, f"a newer production is in the table: {newest}"))
+            return
+        why = ""
+        if not done.rows:
+            refreshing = self.work.old is not None
+            why = "no row of it is in the table" if refreshing else "no usable pixel there"
+        self._taken.append((done, why))
+        # Earlier rows of a granule go, also when it no longer touches any tile of the grid.
+        if self._appender is None or (why and (self.work.tiles or self.work.old is not None)):
+            return
+        self._appender.add_file(found.granule_id, done.file, replaces=older, tiles=self.work.tiles)
+        self._seen[found.observation_id] = done
+
+    def _versions(self, done: SceneDone) -> tuple[list[str], list[str]]:
+        """Other productions of the same acquisition in the table: older ones, newer ones."""
+        if self._appender is None or not self.replacing:
+            return [], []
+        found = done.found
+        if found.observation_id in self._seen:
+            self._appender.flush()  # so that the look-up sees what this call has added
+        known = known_granules(self.engine, self.table, found.observation_id)
+        return versions(found.granule_id, found.observation_id, known)
+
+    def settle(self) -> None:
+        """What another process added meanwhile: of two productions one stays.
+
+        Each process looks after its own commit, so the later one sees both.
+        """
+        if self._appender is None or not self.replacing:
+            return
+        self._appender.flush()
+        for done in self._seen.values():
+            older, newer = self._versions(done)
+            for gone in [*older, done.found.granule_id] if newer else older:
+                self._appender.add_file(gone, None, tiles=self.work.tiles)
+
+    def report(self, scenes: Sequence[Path]) -> Report:
+        """What came in."""
+        place = {scene: number for number, scene in enumerate(scenes)}
+        report = Report()
+        for done, skipped in sorted(self._taken, key=lambda one: place[one[0].found.scene]):
+            scene = str(done.found.scene)
+            if done.found.failed:
+                report.failed.append({"scene": scene, "reason": done.found.failed})
+            elif skipped:
+                report.skipped.append({"scene": scene, "reason": skipped})
+            else:
+                report.rows += done.rows
+                report.without_reference += done.without_reference
+                report.granules.append(done.found.granule_id)
+        return report
+
+
+def known_granules(engine: Engine, table: str, observation_id: str = "") -> list[str]:
+    """Granules of a table, or those of one acquisition, sorted."""
+    start = observation_id.replace("'", "''")
+    where = f"granule_id >= '{start}' AND granule_id < '{start}~'" if start else ""
+    found = engine.read(table, ["granule_id"], where=where).read_all()
+    return sorted(set(found["granule_id"].to_pylist()))
