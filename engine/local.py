@@ -319,8 +319,7 @@ class Engine:
         answer : Any
             As soon as it is there, so not in the order of the items.
         """
-        through: Any = in_threads  # it asks nothing of a tile, whatever its annotation says
-        yield from through(self.workers, work, list(items), run or _NeverCancelled())
+        yield from in_threads(self.workers, work, items, run or _NeverCancelled())
 
     # -- housekeeping -----------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """Tiles through a pool: threads by default, since NumPy, Arrow and zstd release the lock."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
     Executor,
@@ -12,31 +12,43 @@ from concurrent.futures import (
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from multiprocessing import get_context
+from typing import Protocol, TypeVar
 
 from geoquarry.engine.plan import TileTask
 from geoquarry.engine.run import Run
 from geoquarry.engine.tile import Part, TileWork
 from geoquarry.schemas.errors import GeoquarryError
 
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 ATTEMPTS = 3
 """How often a pool of processes is started again after a worker died."""
 
 
-def in_threads(workers: int, work: TileWork, tasks: list[TileTask], run: Run) -> Iterator[Part]:
-    """Compute tiles in any order; only a few are in flight at any time.
+class Checked(Protocol):
+    """What is asked whether to go on."""
+
+    def check(self) -> None:
+        """Raise if not."""
+
+
+def in_threads(
+    workers: int, work: Callable[[Item], Answer], tasks: Sequence[Item], run: Checked
+) -> Iterator[Answer]:
+    """Compute tiles, or anything, in any order; only a few are in flight at any time.
 
     Parameters
     ----------
     workers : int
-    work : TileWork
-    tasks : list of TileTask
+    work : callable
+    tasks : sequence
     run : Run
-        Asked between tiles whether to go on.
+        Asked between tasks whether to go on.
 
     Yields
     ------
-    part : Part
-        As soon as a tile is finished.
+    answer : Part, or what the work answers
+        As soon as a task is finished.
 
     Raises
     ------
@@ -77,10 +89,14 @@ def in_processes(workers: int, work: TileWork, tasks: list[TileTask], run: Run) 
 
 
 def _through(
-    pool: Executor, workers: int, work: TileWork, tasks: list[TileTask], run: Run
-) -> Iterator[Part]:
+    pool: Executor,
+    workers: int,
+    work: Callable[[Item], Answer],
+    tasks: Sequence[Item],
+    run: Checked,
+) -> Iterator[Answer]:
     waiting = iter(tasks)
-    flying: set[Future[Part]] = set()
+    flying: set[Future[Answer]] = set()
     try:
         while True:
             run.check()
@@ -96,5 +112,6 @@ def _through(
             future.cancel()
 
 
-EXECUTORS = {"thread": in_threads, "process": in_processes}
+Execute = Callable[[int, TileWork, list[TileTask], Run], Iterator[Part]]
+EXECUTORS: dict[str, Execute] = {"thread": in_threads, "process": in_processes}
 """Ways to compute tiles on one machine, by name."""

@@ -108,7 +108,7 @@ def stream(
     if lost:
         raise GeoquarryError(
             f"Spark says that all is done, but {lost} of {len(items)} answers did not arrive; "
-            "nothing was committed. Run it again with --resume."
+            "nothing under way was committed. Run it again."
         )
 
 
@@ -136,16 +136,16 @@ def explained(error: Exception) -> GeoquarryError:
     text = str(error)
     if "No module named 'geoquarry" in text:
         return GeoquarryError(
-            "Spark's Python workers cannot import geoquarry; nothing was committed. Install it "
-            "there, or ship it: geoquarry.engine.spark.ship(session)."
+            "Spark's Python workers cannot import geoquarry; nothing under way was committed. "
+            "Install it there, or ship it: geoquarry.engine.spark.ship(session)."
         )
     if "Python worker exited unexpectedly" in text or "ExecutorLostFailure" in text:
         return GeoquarryError(
-            "Spark's workers died again and again; nothing was committed. Is there enough memory? "
-            "Try fewer cores per executor, or more of spark.executor.memoryOverhead."
+            "Spark's workers died again and again; nothing under way was committed. Is there "
+            "enough memory? Try fewer cores per executor, or more of spark.executor.memoryOverhead."
         )
     # Of the last traceback the first line that is not indented says what it was.
     _, traceback, last = text.rpartition("Traceback (most recent call last):\n")
     lines = last.splitlines() if traceback else re.findall(r"SparkException: (.*)", text)
     reason = next((line.strip() for line in lines if line and not line[0].isspace()), text[:200])
-    return GeoquarryError(f"Spark gave up: {reason}. Nothing was committed.")
+    return GeoquarryError(f"Spark gave up: {reason}. Nothing under way was committed.")

@@ -289,10 +289,10 @@ def test_rows_that_spark_loses_are_noticed(toys, session):
         session.conf.unset("spark.sql.files.ignoreCorruptFiles")
     assert report.counts["failed"] == 3
     assert "1 of 2 rows" in report.failed[0].message
-    with pytest.raises(GeoquarryError, match=r"b\.parquet.*Nothing was committed"):
+    with pytest.raises(GeoquarryError, match=r"b\.parquet.*Nothing under way was committed"):
         toys.run(toy_job()).wait()
     damaged.unlink()
-    with pytest.raises(GeoquarryError, match=r"b\.parquet.*Nothing was committed"):
+    with pytest.raises(GeoquarryError, match=r"b\.parquet.*Nothing under way was committed"):
         toys.run(toy_job()).wait()
 
 
