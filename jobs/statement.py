@@ -187,6 +187,8 @@ def _literal(node: exp.Expression, where: str) -> Any:
         return -_literal(node.this, where)
     if isinstance(node, exp.Boolean):
         return bool(node.this)
+    if isinstance(node, exp.Null):  # not given
+        return None
     if isinstance(node, exp.Array):
         return [_literal(item, where) for item in node.expressions]
     raise UsageError(f"{where}: {node.sql()} is not a constant.")

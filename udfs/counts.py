@@ -1,6 +1,6 @@
 """Counts of one row of a `tiles` table: decoded, checked, and averaged to a small overview."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +73,21 @@ class Counts:
             dn[band] = np.where(lost, nodata, total // len(parts))
         return Counts(
             self.granule_id, self.row0 // step, self.col0 // step, dn, found, self.masked_here
+        )
+
+
+def once(granule_id: str, known: Collection[str]) -> None:
+    """Refuse a granule that a tile has already: which row counts would depend on their order.
+
+    Raises
+    ------
+    InputError
+        It comes twice.
+    """
+    if granule_id in known:
+        raise InputError(
+            f"Granule {granule_id!r} has two rows in this tile. Keep one: tables replace rows of "
+            "the same key, other sources must do so themselves."
         )
 
 

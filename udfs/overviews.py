@@ -12,7 +12,7 @@ from geoquarry.schemas.sensor import Sensor
 from geoquarry.udfs.balance_reference import prepare_reference
 from geoquarry.udfs.balance_sums import TileNodes, cells_along, node_sums
 from geoquarry.udfs.blocks import row_blocks
-from geoquarry.udfs.counts import Counts, overview_step
+from geoquarry.udfs.counts import Counts, once, overview_step
 from geoquarry.udfs.morphology import dilate
 from geoquarry.udfs.observation import Observation
 from geoquarry.udfs.overlap import Overlap, PairSums
@@ -82,7 +82,10 @@ class Overviews:
         ------
         RowIssue
             Its atmosphere cannot be taken off.
+        InputError
+            It is there already.
         """
+        once(counts.granule_id, self._clear)
         seen = Observation(row, counts.coarse(self.step), self._atmosphere)
         clear = np.full((self._bands, *self.shape), NODATA, np.int16)
         width = seen.flags.shape[1]

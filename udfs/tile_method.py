@@ -16,7 +16,7 @@ from geoquarry.schemas.index import indices
 from geoquarry.schemas.sensor import Sensor, sensor
 from geoquarry.udfs.agreement import Agreement
 from geoquarry.udfs.blocks import row_blocks
-from geoquarry.udfs.counts import read_counts
+from geoquarry.udfs.counts import once, read_counts
 from geoquarry.udfs.indices import compute_indices, quantise
 from geoquarry.udfs.merge import Merging, merge
 from geoquarry.udfs.merit import Merit
@@ -70,7 +70,14 @@ class TileMethod:
         self._air_sources: Counter[str] = Counter()
 
     def update(self, row: Mapping[str, Any]) -> None:
-        """Take one source row."""
+        """Take one source row.
+
+        Raises
+        ------
+        InputError
+            Its granule is there already.
+        """
+        once(str(row["granule_id"]), [held.granule_id for held in self._held])
         try:
             counts = read_counts(row, self._sensor, self._shape, self._pixel_m)
             held = Observation(row, counts, self._atmosphere)

@@ -197,7 +197,7 @@ def test_no_row_is_no_error(engine):
 def test_sql_names_the_new_parameters(engine, tmp_path):
     statement = (
         "INSERT INTO chosen SELECT tile_x, tile_y, mosaic(*, mosaic => 'medoid', source => true, "
-        "harmonise => 'none', masks => 'granule') FROM tiles GROUP BY tile_x, tile_y"
+        "harmonise => 'none', masks => 'granule', scope => NULL) FROM tiles GROUP BY tile_x, tile_y"
     )
     assert main(["sql", statement, "--warehouse", str(tmp_path / "warehouse")]) == 0
     row = engine.read("chosen", tiles=[(3, 5)]).read_all().to_pylist()[0]

@@ -117,6 +117,7 @@ def test_clouds_and_doubtful_bands_are_in_no_sum():
     assert (clear[3:] == NODATA).all()
     assert (clear[:3] != NODATA).any()
     counts.flags |= np.uint16(f.CLOUD)
+    overviews = Overviews(SENSOR, SHAPE, "per_pixel", "clamp")
     overviews.add(row, counts)
     assert (overviews._clear[row["granule_id"]] == NODATA).all()
 

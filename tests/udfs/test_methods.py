@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from geoquarry.schemas import flags as f
 from geoquarry.schemas.blob import decode, encode
 from geoquarry.schemas.digest import parity_digest
-from geoquarry.schemas.errors import UsageError
+from geoquarry.schemas.errors import InputError, UsageError
 from geoquarry.schemas.index import indices
 from geoquarry.schemas.sensor import sensor
 from geoquarry.schemas.tables import results_schema, tiles_schema
@@ -487,3 +487,9 @@ def test_quality_figures_are_in_the_provenance():
     assert {"step", "texture", "ratio", "borders"} <= set(said["seam"])
     assert 0 <= said["cloud_fraction_left"] <= 1
     assert set(said["balance"]["ratios"]) == {"5/6", "9/8", "4/6"}
+
+
+def test_a_granule_that_comes_twice_is_named():
+    rows = [a_row("a", grey(0.25)), a_row("b", grey(0.26)), a_row("a", grey(0.3))]
+    with pytest.raises(InputError, match="Granule 'a' has two rows"):
+        compute("mosaic", rows)
