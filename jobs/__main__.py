@@ -153,12 +153,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if args.command in WITHOUT_ENGINE:
             return WITHOUT_ENGINE[args.command][1](args)
+        options = engine_options(args)  # what is wrong in any case, before anything is loaded
         engine = load.load(args.engine).open_engine(
             args.warehouse,
             catalog=args.catalog,
             create=args.command in MAKES_A_WAREHOUSE,
             functions=scalar_functions(),
-            **engine_options(args),
+            **options,
         )
         return WITH_ENGINE[args.command][1](args, engine)
     except GeoquarryError as error:

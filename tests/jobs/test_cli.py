@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 from rows import GRID, SENSOR, made_up_rows
@@ -16,6 +17,8 @@ from geoquarry.engine.local import open_engine
 from geoquarry.jobs.__main__ import WITH_ENGINE, WITHOUT_ENGINE, main
 from geoquarry.schemas.tables import tiles_schema
 from geoquarry.udfs.lut_file import FOLDER_VARIABLE
+
+SPARK = pytest.mark.skipif(find_spec("pyspark") is None, reason="pyspark is not installed")
 
 TILES = [(3, 5), (4, 5)]
 DESIGN = """
@@ -197,8 +200,12 @@ def test_run_that_finds_nothing_says_so(ask, answer):
         ("run mosaic aster new --master local[2]", "--master is an option of --engine spark"),
         ("run mosaic aster new --engine spark --executor process", "option of --engine local"),
         ("run mosaic aster new --engine spark --conf spark.ui.port", "KEY=VALUE"),
-        ("run mosaic aster new --engine spark --workers 0", "at least 1"),
-        ("run mosaic aster new --engine spark --master yarn --workers 2", "spark.executor.cores"),
+        pytest.param("run mosaic aster new --engine spark --workers 0", "at least 1", marks=SPARK),
+        pytest.param(
+            "run mosaic aster new --engine spark --master yarn --workers 2",
+            "spark.executor.cores",
+            marks=SPARK,
+        ),
         ("run mosaic aster new --workers 0", "at least 1"),
         ("tables --warehouse s3://bucket/path", "URI"),
         ("tables --warehouse file", "is a file"),
