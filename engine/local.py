@@ -13,7 +13,7 @@ from geoquarry.engine.driver import Driver
 from geoquarry.engine.plan import plan, select_index
 from geoquarry.engine.pool import EXECUTORS, in_threads
 from geoquarry.engine.rows import read_batches
-from geoquarry.engine.run import Run, RunPlan
+from geoquarry.engine.run import Run, RunPlan, go_on
 from geoquarry.engine.sql import ScalarFunction, select
 from geoquarry.engine.table import Table
 from geoquarry.engine.vacuum import Problem, VacuumReport, check, vacuum
@@ -299,11 +299,12 @@ class Engine:
             target made for something else.
         """
         driver = Driver(self.warehouse, job)
-        return Run(lambda run: driver.run(run, partial(EXECUTORS[self.executor], self.workers)))
+        compute = partial(EXECUTORS[self.executor], self.workers)
+        return Run(
+            lambda run: driver.run(run, lambda work, tasks, _: compute(work, tasks, run.check))
+        )
 
-    def each(
-        self, work: Callable[[Item], Answer], items: Sequence[Item], run: Run | None = None
-    ) -> Iterator[Answer]:
+    def each(self, work: Callable[[Item], Answer], items: Sequence[Item]) -> Iterator[Answer]:
         """Do the same with many things, `workers` at a time.
 
         Parameters
@@ -311,15 +312,13 @@ class Engine:
         work : callable
             Can be pickled, so that every engine can carry it. What it raises ends everything.
         items : sequence
-        run : Run, optional
-            Asked between items whether to go on.
 
         Yields
         ------
         answer : Any
             As soon as it is there, so not in the order of the items.
         """
-        yield from in_threads(self.workers, work, items, run or _NeverCancelled())
+        yield from in_threads(self.workers, work, items, go_on)
 
     # -- housekeeping -----------------------------------------------------------------------
 
@@ -364,10 +363,3 @@ class Engine:
 def _order(table: Table) -> list[str]:
     first = [name for name in ("tile_y", "tile_x") if name in table.layout.key]
     return first + [name for name in table.layout.key if name not in (*first, "grid")]
-
-
-class _NeverCancelled:
-    """Stands in for a run that nobody watches."""
-
-    def check(self) -> None:
-        """Go on."""

@@ -12,28 +12,21 @@ from concurrent.futures import (
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from multiprocessing import get_context
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from geoquarry.engine.plan import TileTask
-from geoquarry.engine.run import Run
 from geoquarry.engine.tile import Part, TileWork
 from geoquarry.schemas.errors import GeoquarryError
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+Check = Callable[[], None]
 ATTEMPTS = 3
 """How often a pool of processes is started again after a worker died."""
 
 
-class Checked(Protocol):
-    """What is asked whether to go on."""
-
-    def check(self) -> None:
-        """Raise if not."""
-
-
 def in_threads(
-    workers: int, work: Callable[[Item], Answer], tasks: Sequence[Item], run: Checked
+    workers: int, work: Callable[[Item], Answer], tasks: Sequence[Item], check: Check
 ) -> Iterator[Answer]:
     """Compute tiles, or anything, in any order; only a few are in flight at any time.
 
@@ -42,8 +35,8 @@ def in_threads(
     workers : int
     work : callable
     tasks : sequence
-    run : Run
-        Asked between tasks whether to go on.
+    check : callable
+        Asked between tasks whether to go on; what it raises ends everything.
 
     Yields
     ------
@@ -56,10 +49,12 @@ def in_threads(
         Somebody cancelled the run; unfinished tiles are given up.
     """
     with ThreadPoolExecutor(workers, thread_name_prefix="tile") as pool:
-        yield from _through(pool, workers, work, tasks, run)
+        yield from _through(pool, workers, work, tasks, check)
 
 
-def in_processes(workers: int, work: TileWork, tasks: list[TileTask], run: Run) -> Iterator[Part]:
+def in_processes(
+    workers: int, work: TileWork, tasks: list[TileTask], check: Check
+) -> Iterator[Part]:
     """The same in processes of their own, for UDFs that hold the interpreter lock.
 
     A worker that dies (out of memory, a crash in native code) takes its pool along; the tiles that
@@ -76,7 +71,7 @@ def in_processes(workers: int, work: TileWork, tasks: list[TileTask], run: Run) 
     for _ in range(ATTEMPTS):
         try:
             with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-                for part in _through(pool, workers, work, list(left.values()), run):
+                for part in _through(pool, workers, work, list(left.values()), check):
                     del left[part.tile_x, part.tile_y]
                     yield part
                 return
@@ -93,13 +88,13 @@ def _through(
     workers: int,
     work: Callable[[Item], Answer],
     tasks: Sequence[Item],
-    run: Checked,
+    check: Check,
 ) -> Iterator[Answer]:
     waiting = iter(tasks)
     flying: set[Future[Answer]] = set()
     try:
         while True:
-            run.check()
+            check()
             room = 2 * workers - len(flying)
             flying |= {pool.submit(work, task) for task in islice(waiting, room)}
             if not flying:
@@ -112,6 +107,6 @@ def _through(
             future.cancel()
 
 
-Execute = Callable[[int, TileWork, list[TileTask], Run], Iterator[Part]]
+Execute = Callable[[int, TileWork, list[TileTask], Check], Iterator[Part]]
 EXECUTORS: dict[str, Execute] = {"thread": in_threads, "process": in_processes}
 """Ways to compute tiles on one machine, by name."""

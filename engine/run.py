@@ -76,6 +76,10 @@ class RunReport:
     seconds: float = 0.0
 
 
+def go_on() -> None:
+    """The check of work that nobody cancels."""
+
+
 class Run:
     """A job running in the background.
 

@@ -62,7 +62,8 @@ class Engine(local.Engine):
         Use this one as it is; it must be in UTC. Its workers must be able to import geoquarry,
         see `engine.spark_session.ship`.
     plan : {"direct", "sql"}
-        Direct is several times faster; sql lets Spark read and group the rows.
+        Direct takes half to two thirds of the CPU time and a fifth of the memory of sql, which
+        lets Spark read and group the rows.
     workers : int, optional
         Without a master: cores of this host to use.
     functions : mapping of str -> ScalarFunction, optional
@@ -122,8 +123,6 @@ class Engine(local.Engine):
         execute = PLANS[self.plan](self.session)
         return Run(lambda run: driver.run(run, execute))
 
-    def each(
-        self, work: Callable[[Item], Answer], items: Sequence[Item], run: Run | None = None
-    ) -> Iterator[Answer]:
+    def each(self, work: Callable[[Item], Answer], items: Sequence[Item]) -> Iterator[Answer]:
         """Do the same with many things, each a task; see `engine.local.Engine.each`."""
-        return each(self.session, work, items, run)
+        return each(self.session, work, items)

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from geoquarry.engine.run import Run
+from geoquarry.engine.run import go_on
 from geoquarry.engine.spark_session import Session
 from geoquarry.engine.spark_tasks import job_group, stream
 
@@ -13,10 +13,7 @@ Answer = TypeVar("Answer")
 
 
 def each(
-    session: Session,
-    work: Callable[[Item], Answer],
-    items: Sequence[Item],
-    run: Run | None = None,
+    session: Session, work: Callable[[Item], Answer], items: Sequence[Item]
 ) -> Iterator[Answer]:
     """Do the same with many things on the workers of a session; see `engine.local.Engine.each`.
 
@@ -29,8 +26,6 @@ def each(
     work : callable
         Pickled; what it is made of must be importable on the workers.
     items : sequence
-    run : Run, optional
-        Asked a few times a second whether to go on.
 
     Yields
     ------
@@ -46,11 +41,7 @@ def each(
         session,
         work,
         items,
-        check=_go_on if run is None else run.check,
+        check=go_on,
         group=job_group(uuid.uuid4().hex),
         about=f"geoquarry {type(work).__name__}: {len(items)} items",
     )
-
-
-def _go_on() -> None:
-    return None

@@ -6,8 +6,7 @@ once as results, so the direct plan is the default; this one is for sources that
 prepare, and it shows that the functions of plain SQL give the same maps.
 """
 
-import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
@@ -25,8 +24,6 @@ from geoquarry.engine.spark_udf import Group, group_function
 from geoquarry.engine.tile import Part, TileWork
 from geoquarry.schemas.errors import GeoquarryError, TableError
 
-TASK = "__task"
-"""Column beside the source's: the pickled task of the row's tile."""
 TILES_PER_SLOT = 16
 """Tiles of one query per core: the rows of all of them lie in Spark's shuffle files at a time."""
 
@@ -57,7 +54,7 @@ def _queried(
 
     def launch(deliver: Any) -> None:
         rows = source_rows(session, work, tasks)
-        tiles = tile_rows(rows, work)
+        tiles = tile_rows(rows, work, tasks)
         tiles.select(_writer(work, deliver)("tile").alias("path")).collect()
 
     try:
@@ -85,7 +82,7 @@ def _queried(
 
 
 def source_rows(session: Session, work: TileWork, tasks: Sequence[TileTask]) -> Any:
-    """The rows of some tasks as a DataFrame: key, the columns of the job, and `TASK`."""
+    """The rows of some tasks as a DataFrame: key, and the columns of the job."""
     from pyspark.sql import functions
 
     layout = work.source
@@ -96,41 +93,37 @@ def source_rows(session: Session, work: TileWork, tasks: Sequence[TileTask]) -> 
     for name in ("tile_x", "tile_y"):  # row groups elsewhere are skipped by their statistics
         places = [getattr(task, name) for task in tasks]
         found = found.where(functions.col(name).between(min(places), max(places)))
-    tiles = pa.table(
-        {
-            "tile_x": pa.array([task.tile_x for task in tasks], pa.int32()),
-            "tile_y": pa.array([task.tile_y for task in tasks], pa.int32()),
-            "granule_id": [sorted({ref.granule_id for ref in task.rows}) for task in tasks],
-            TASK: pa.array([pickle.dumps(task) for task in tasks], pa.binary()),
-        }
-    )
-    told = session.createDataFrame(tiles)
-    if "granule_id" in key:
-        wanted = told.select(
-            "tile_x", "tile_y", functions.explode("granule_id").alias("granule_id")
-        )
-        found = found.join(functions.broadcast(wanted), key, "left_semi")
-    return found.join(functions.broadcast(told.drop("granule_id")), ["tile_x", "tile_y"])
+    keys = {(t.tile_x, t.tile_y, ref.granule_id)[: len(key)] for t in tasks for ref in t.rows}
+    columns_of = zip(*sorted(keys), strict=True)
+    types = (work.source.schema.field(name).type for name in key)
+    wanted = pa.table({n: pa.array(v, t) for n, v, t in zip(key, columns_of, types, strict=True)})
+    return found.join(functions.broadcast(session.createDataFrame(wanted)), key, "left_semi")
 
 
-def tile_rows(rows: Any, work: TileWork) -> Any:
+def tile_rows(rows: Any, work: TileWork, tasks: Sequence[TileTask]) -> Any:
     """Rows of the target as structs in a column ``tile``, not yet written."""
     from pyspark.sql import functions
 
-    function = group_function(work.job.method, _become(GroupWork, work).answer, work.target.schema)
+    known = {(task.tile_x, task.tile_y): task for task in tasks}
+    grouped = replace(_become(GroupWork, work), tasks=known)
+    function = group_function(work.job.method, grouped.answer, work.target.schema)
     call = function(functions.struct("*"), functions.lit(work.job.params_json()))
     return rows.groupBy("tile_x", "tile_y").agg(call.alias("tile"))
 
 
 @dataclass(frozen=True)
 class GroupWork(TileWork):
-    """Tile work whose rows come with a query, and whose answer goes back into it."""
+    """Tile work whose rows come with a query, and whose answer goes back into it.
 
+    The tasks of a query (a few dozen) travel with the function, not beside its rows.
+    """
+
+    tasks: Mapping[tuple[int, int], TileTask] = field(default_factory=dict, compare=False)
     group: Group | None = field(default=None, compare=False)
 
     def answer(self, group: Group) -> pa.Scalar:
         """The row of the target that a group of source rows makes, as a struct."""
-        task = pickle.loads(group.first[TASK])
+        task = self.tasks[group.first["tile_x"], group.first["tile_y"]]
         # What stands in the call decides, here as in anybody's SQL.
         job = replace(self.job, params=group.params)
         row = replace(self, job=job, group=group).compute(task)

@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
-import sqlglot
 from sqlglot import exp
-from sqlglot.errors import SqlglotError
 
 from geoquarry.engine.spark_functions import register_methods, register_scalars
 from geoquarry.engine.spark_session import Session, checked
 from geoquarry.engine.spark_tables import view
 from geoquarry.engine.spark_tasks import explained
-from geoquarry.engine.sql import BATCH_ROWS, ScalarFunction, table_names
+from geoquarry.engine.sql import BATCH_ROWS, ScalarFunction, parse_select, short, table_names
 from geoquarry.engine.tile import find_udf
 from geoquarry.engine.warehouse import Warehouse, open_warehouse
 from geoquarry.schemas.errors import UsageError
@@ -121,7 +119,7 @@ def select(
 
     The text is in Spark's dialect. The answer is collected on the driver.
     """
-    tree = parse_select(text)
+    tree = parsed(text)
     for name in table_names(tree):
         view(session, warehouse.table(name))
     register_methods(session)
@@ -131,39 +129,30 @@ def select(
     try:
         return session.sql(text).toArrow().to_reader(BATCH_ROWS)
     except AnalysisException as error:
-        raise UsageError(f"SQL {_short(text)!r}: {str(error).splitlines()[0]}") from error
+        raise UsageError(f"SQL {short(text)!r}: {str(error).splitlines()[0]}") from error
     except Exception as error:
         raise explained(error) from error
 
 
-def parse_select(text: str) -> exp.Expression:
+def parsed(text: str) -> exp.Expression:
     """The tree of one SELECT statement in Spark's dialect.
 
     Raises
     ------
     UsageError
-        Unreadable, several statements, anything but a SELECT, or a way out of SQL.
+        What `engine.sql.parse_select` refuses, or a way out of SQL.
 
     Examples
     --------
-    >>> parse_select("DROP TABLE x")
+    >>> parsed("SELECT reflect('java.lang.System', 'exit', 1)")
     Traceback (most recent call last):
-    geoquarry.schemas.errors.UsageError: 'DROP TABLE x' is not one SELECT statement...
+    geoquarry.schemas.errors.UsageError: ...reflect is not for queries.
     """
-    try:
-        trees = [tree for tree in sqlglot.parse(text, dialect="spark") if tree is not None]
-    except (SqlglotError, RecursionError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UsageError(f"Cannot read the SQL {_short(text)!r}: {reason[:200]}") from error
-    if len(trees) != 1 or not isinstance(trees[0], exp.Select | exp.SetOperation):
-        raise UsageError(
-            f"{_short(text)!r} is not one SELECT statement. INSERT ... SELECT with a tile method "
-            "starts a job; tables are made and dropped by commands."
-        )
-    for call in trees[0].find_all(exp.Anonymous):
+    tree = parse_select(text, "spark")
+    for call in tree.find_all(exp.Anonymous):
         if call.name.lower() in OUTSIDE:
-            raise UsageError(f"{_short(text)!r}: {call.name} is not for queries.")
-    return trees[0]
+            raise UsageError(f"{short(text)!r}: {call.name} is not for queries.")
+    return tree
 
 
 def _warehouse(session: Session, location: str | None, catalog: str | None) -> Warehouse:
@@ -182,7 +171,3 @@ def _scalar_functions() -> dict[str, ScalarFunction]:
 
 def _named(name: str) -> Any:
     return find_udf(name)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 200 else text[:200] + "..."

@@ -91,15 +91,21 @@ def select(
         reader = connection.sql(text).to_arrow_reader(BATCH_ROWS)
     except duckdb.Error as error:
         connection.close()
-        raise UsageError(f"SQL {_short(text)!r}: {_reason(error)}") from error
+        raise UsageError(f"SQL {short(text)!r}: {_reason(error)}") from error
     except BaseException:
         connection.close()
         raise
     return pa.RecordBatchReader.from_batches(reader.schema, _batches(reader, connection, text))
 
 
-def parse_select(text: str) -> exp.Expression:
+def parse_select(text: str, dialect: str = "duckdb") -> exp.Expression:
     """The tree of one SELECT statement.
+
+    Parameters
+    ----------
+    text : str
+    dialect : str
+        Of sqlglot: whose words they are.
 
     Raises
     ------
@@ -113,14 +119,14 @@ def parse_select(text: str) -> exp.Expression:
     geoquarry.schemas.errors.UsageError: 'DROP TABLE x' is not one SELECT statement...
     """
     try:
-        trees = sqlglot.parse(text, dialect="duckdb")
+        trees = sqlglot.parse(text, dialect=dialect)
     except (SqlglotError, RecursionError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UsageError(f"Cannot read the SQL {_short(text)!r}: {reason[:200]}") from error
+        raise UsageError(f"Cannot read the SQL {short(text)!r}: {reason[:200]}") from error
     trees = [tree for tree in trees if tree is not None]
     if len(trees) != 1 or not isinstance(trees[0], exp.Select | exp.SetOperation):
         raise UsageError(
-            f"{_short(text)!r} is not one SELECT statement. INSERT ... SELECT with a tile method "
+            f"{short(text)!r} is not one SELECT statement. INSERT ... SELECT with a tile method "
             "starts a job; tables are made and dropped by commands."
         )
     return trees[0]
@@ -139,7 +145,7 @@ def table_names(tree: exp.Expression) -> list[str]:
     for table in tree.find_all(exp.Table):
         if not isinstance(table.this, exp.Identifier):
             raise UsageError(
-                f"{_short(table.sql(dialect='duckdb'))!r}: SQL reads the warehouse's tables only."
+                f"{short(table.sql(dialect='duckdb'))!r}: SQL reads the warehouse's tables only."
             )
         if table.args.get("db"):
             raise UsageError(f"{table.sql(dialect='duckdb')!r}: write the table name without dots.")
@@ -214,7 +220,7 @@ def _batches(
     try:
         yield from reader
     except (duckdb.Error, pa.ArrowException, OSError) as error:
-        raise UsageError(f"SQL {_short(text)!r}: {_reason(error)}") from error
+        raise UsageError(f"SQL {short(text)!r}: {_reason(error)}") from error
     finally:
         reader.close()
         connection.close()
@@ -224,5 +230,6 @@ def _reason(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
+    """A statement as errors quote it."""
     return text if len(text) <= 200 else text[:200] + "..."

@@ -16,7 +16,7 @@ from geoquarry.engine.datafile import RowWriter, WrittenFile
 from geoquarry.engine.layout import Layout
 from geoquarry.engine.plan import TileTask
 from geoquarry.engine.rows import as_dict, read_batches
-from geoquarry.engine.run import Cancelled
+from geoquarry.engine.run import Cancelled, go_on
 from geoquarry.schemas.blob import header
 from geoquarry.schemas.digest import input_digest
 from geoquarry.schemas.errors import BlobError, TableError, UsageError
@@ -79,11 +79,11 @@ class TileWork:
     target: Layout
     job_id: str
     commit_id: str
-    check: Callable[[], None] = field(default=lambda: None, compare=False)
+    check: Callable[[], None] = field(default=go_on, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the cancel check, which lives in the driver's process."""
-        return {**self.__dict__, "check": _no_check}
+        return {**self.__dict__, "check": go_on}
 
     def __call__(self, task: TileTask) -> Part:
         """Read the tile's rows, run the UDF, write the part file.
@@ -160,10 +160,6 @@ class TileWork:
         for ref, batch in zip(task.rows, batches, strict=True):
             self.check()
             yield {**as_dict(batch), **(task.given or {}), **(ref.given or {})}
-
-
-def _no_check() -> None:
-    return None
 
 
 def part_name(tile_x: int, tile_y: int) -> str:

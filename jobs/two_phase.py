@@ -11,9 +11,7 @@ from geoquarry.engine.run import Run, RunReport
 from geoquarry.schemas.errors import UsageError
 from geoquarry.schemas.grid import grid
 from geoquarry.schemas.harmony_tables import (
-    FIELD,
     FIELD_SUFFIX,
-    GAINS,
     GAINS_SUFFIX,
     METHOD,
     SUMS_SUFFIX,
@@ -25,7 +23,7 @@ from geoquarry.schemas.job import Job, Lookup
 from geoquarry.schemas.sensor import sensor
 from geoquarry.schemas.tables import facts
 from geoquarry.udfs import methods
-from geoquarry.udfs.agreement import Gains, centres_um
+from geoquarry.udfs.agreement import GRANULE_COLUMNS, TILE_COLUMNS, Gains, centres_um
 from geoquarry.udfs.balance_field import solve_field
 from geoquarry.udfs.balance_sums import TileNodes
 from geoquarry.udfs.first_phase import unpacked_nodes, unpacked_pairs, wants_nodes, wants_pairs
@@ -114,9 +112,9 @@ def standing(engine: Engine, job: Job) -> Job:
     names = companions(job.target)
     wanted: list[tuple[str, tuple[str, ...], tuple[str, ...]]] = []
     if wants_pairs(job.params):
-        wanted.append((names.gains, ("granule_id",), GAINS))
+        wanted.append((names.gains, ("granule_id",), GRANULE_COLUMNS))
     if wants_nodes(job.params):
-        wanted.append((names.field, ("tile_x", "tile_y"), FIELD))
+        wanted.append((names.field, ("tile_x", "tile_y"), TILE_COLUMNS))
     lookups = []
     for table, on, columns in wanted:
         snapshot = engine.describe(table)["snapshot_id"] if engine.exists(table) else None

@@ -4,7 +4,14 @@ from dataclasses import asdict
 
 import pyarrow as pa
 
-from geoquarry.schemas.tables import ISSUE, PER_BAND, OutputBand, column, with_facts
+from geoquarry.schemas.tables import (
+    PER_BAND,
+    OutputBand,
+    answer_columns,
+    column,
+    key_columns,
+    with_facts,
+)
 
 METHOD = "sums"
 SUMS_SUFFIX, GAINS_SUFFIX, FIELD_SUFFIX = "_sums", "_gains", "_field"
@@ -20,10 +27,6 @@ SUMS = (
         "int64",
     ),
 )
-GAINS = ("harmony_gain", "harmony_offset")
-"""Columns of the table of gains that the second phase reads beside a granule's row."""
-FIELD = ("balance_nodes", "balance_skipped")
-"""Columns of the balance field that the second phase reads beside a tile's rows."""
 
 
 def sums_schema(sensor_name: str, grid_name: str) -> pa.Schema:
@@ -33,16 +36,7 @@ def sums_schema(sensor_name: str, grid_name: str) -> pa.Schema:
     DataType(binary)
     """
     fields = [
-        column("grid", pa.string(), "grid name", key=True),
-        column("tile_x", pa.int32(), "tile column, from the west", key=True),
-        column("tile_y", pa.int32(), "tile row, from the north", key=True),
-        column("method", pa.string(), "what was computed"),
-        column("status", pa.string(), "ok, partial, empty or failed"),
-        column("message", pa.string(), "what a reader should know about this tile"),
-        column("granules", pa.list_(pa.string()), "granules used, sorted"),
-        column("issues", pa.list_(ISSUE), "granules left out, with the reason"),
-        column("input_digest", pa.string(), "digest of the rows and parameters behind this tile"),
-        column("provenance", pa.string(), "parameters, package version, JSON"),
+        *answer_columns(),
         column("node_skipped", pa.string(), "why there is nothing to balance with; empty if not"),
     ]
     fields += [column(band.name, pa.binary(), band.description) for band in SUMS]
@@ -74,9 +68,7 @@ def field_schema(sensor_name: str, grid_name: str) -> pa.Schema:
     Nodes on tile edges are shared: neighbours hold the same numbers there.
     """
     fields = [
-        column("grid", pa.string(), "grid name", key=True),
-        column("tile_x", pa.int32(), "tile column, from the west", key=True),
-        column("tile_y", pa.int32(), "tile row, from the north", key=True),
+        *key_columns(),
         column(
             "balance_nodes",
             pa.list_(pa.float32()),

@@ -149,6 +149,29 @@ def tiles_schema(sensor_name: str, grid_name: str) -> pa.Schema:
     )
 
 
+def key_columns() -> list[pa.Field]:
+    """The key of whatever has one row per tile."""
+    return [
+        column("grid", pa.string(), "grid name", key=True),
+        column("tile_x", pa.int32(), "tile column, from the west", key=True),
+        column("tile_y", pa.int32(), "tile row, from the north", key=True),
+    ]
+
+
+def answer_columns() -> list[pa.Field]:
+    """What every job says of a tile, besides its rasters."""
+    return [
+        *key_columns(),
+        column("method", pa.string(), "what was computed"),
+        column("status", pa.string(), "ok, partial, empty or failed"),
+        column("message", pa.string(), "what a reader should know about this tile"),
+        column("granules", pa.list_(pa.string()), "granules used, sorted"),
+        column("issues", pa.list_(ISSUE), "granules left out, with the reason"),
+        column("input_digest", pa.string(), "digest of the rows and parameters behind this tile"),
+        column("provenance", pa.string(), "parameters, package version, quality figures, JSON"),
+    ]
+
+
 def results_schema(
     sensor_name: str, grid_name: str, method: str, bands: Sequence[OutputBand]
 ) -> pa.Schema:
@@ -166,16 +189,7 @@ def results_schema(
         Scale, offset, nodata and description of each band stand in the facts.
     """
     fields = [
-        column("grid", pa.string(), "grid name", key=True),
-        column("tile_x", pa.int32(), "tile column, from the west", key=True),
-        column("tile_y", pa.int32(), "tile row, from the north", key=True),
-        column("method", pa.string(), "what was computed"),
-        column("status", pa.string(), "ok, partial, empty or failed"),
-        column("message", pa.string(), "what a reader should know about this tile"),
-        column("granules", pa.list_(pa.string()), "granules used, sorted"),
-        column("issues", pa.list_(ISSUE), "granules left out, with the reason"),
-        column("input_digest", pa.string(), "digest of the rows and parameters behind this tile"),
-        column("provenance", pa.string(), "parameters, package version, quality figures, JSON"),
+        *answer_columns(),
         column("flags", pa.binary(), "uint16 bits, see schemas/flags.py"),
         column(
             "count", pa.binary(), "uint8, observations used per pixel (255 = that many or more)"

@@ -16,7 +16,7 @@ def work_through(folder, lives):
 
     def work(run):
         found.extend(
-            part.tile_x for part in in_processes(1, Deadly(str(folder), lives), TASKS, run)
+            part.tile_x for part in in_processes(1, Deadly(str(folder), lives), TASKS, run.check)
         )
         return RunReport("j", "c", None, len(found), {})
 
