@@ -15,6 +15,7 @@ from geoquarry.schemas.grid import grid
 from geoquarry.schemas.index import indices
 from geoquarry.schemas.sensor import Sensor, sensor
 from geoquarry.udfs.agreement import Agreement
+from geoquarry.udfs.balance_reference import components
 from geoquarry.udfs.blocks import row_blocks
 from geoquarry.udfs.counts import once, read_counts
 from geoquarry.udfs.indices import compute_indices, quantise
@@ -183,6 +184,8 @@ class TileMethod:
         figures = {**found.figures, "ratios": watch.result()}
         if found.skipped:
             figures = {**found.figures, "skipped": found.skipped}
+        if self._reference.raster is not None:
+            figures["reference_tasseled_cap"] = components(self._reference.raster)
         return {"balance": figures}, found.skipped
 
     def _encode(

@@ -487,6 +487,8 @@ def test_quality_figures_are_in_the_provenance():
     assert {"step", "texture", "ratio", "borders"} <= set(said["seam"])
     assert 0 <= said["cloud_fraction_left"] <= 1
     assert set(said["balance"]["ratios"]) == {"5/6", "9/8", "4/6"}
+    # A grey reference of 0.3: reported, and another greenness than the sensor's own transform has.
+    assert said["balance"]["reference_tasseled_cap"]["greenness"] == pytest.approx(-0.1168)
 
 
 def test_a_granule_that_comes_twice_is_named():
