@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 import uuid
 from dataclasses import dataclass, replace
@@ -15,6 +16,8 @@ from geoquarry.engine import sixs_batch
 from geoquarry.engine.tile import Part, TileWork
 from geoquarry.schemas.sensor import sensor
 from geoquarry.udfs import methods
+
+ONE_AT_A_TIME = threading.Lock()
 
 
 def first_time(folder, name):
@@ -90,6 +93,7 @@ def invented_air(rows, job):
         return {name: found[name] for name in sixs_batch.OUTPUTS}
 
     with (
+        ONE_AT_A_TIME,  # two threads that patch the same name would restore each other's patch
         patch.object(sixs_batch, "outputs_of", answer),
         patch.object(sixs_batch, "version", lambda: "6SV of this test"),
     ):
