@@ -17,10 +17,12 @@ setup: $(BIN)/geoquarry ## virtual environment for working on geoquarry
 test: setup ## the fast suite (under 5 minutes)
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
-check: setup ## style, types, doctests
+check: setup ## style, types, known weaknesses, doctests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/bandit -q -c pyproject.toml -r schemas udfs engine jobs setup.py
+	$(BIN)/pip-audit --skip-editable
 	$(BIN)/python -m pytest -n auto schemas udfs engine jobs
 
 demo: setup ## simulate, ingest, run, export, draw (into ./demo)
@@ -29,8 +31,9 @@ demo: setup ## simulate, ingest, run, export, draw (into ./demo)
 bench: setup ## measure: ratios against plain loops, one run, this machine
 	$(BIN)/python benchmarks/chain.py
 
-soak: setup ## long runs: concurrency and kills, many times over
-	$(BIN)/python -m pytest -m heavy --soak 30
+soak: setup ## long runs: concurrency, kills and fuzzing, many times over
+	$(BIN)/python -m pytest -m "heavy or kill" --soak 30 --kills 30 --seed 0 --at-random
+	PYTHONPATH=tests $(BIN)/python -m fuzz.soak --cases 1000000
 
 ci: ## everything the project promises, in a fresh environment
 	bash .ci/run

@@ -13,10 +13,12 @@ import pyarrow as pa
 from geoquarry.engine.batches import check_row, rows_of
 from geoquarry.engine.commit import commit, new_commit_id
 from geoquarry.engine.datafile import RowWriter, WrittenFile, safe_name
+from geoquarry.engine.failpoint import failpoint
 from geoquarry.engine.granule_file import GranuleFiles
 from geoquarry.engine.index import renew_index
 from geoquarry.engine.note import Note, forget_note, write_note
 from geoquarry.engine.replace import Replacement, Unit, unit_name
+from geoquarry.engine.run import Cancelled
 from geoquarry.engine.table import Table
 from geoquarry.schemas.errors import TableError, UsageError
 from geoquarry.schemas.tables import facts
@@ -73,6 +75,12 @@ class Appender:
         self._since = time.monotonic()
 
     @property
+    def pending(self) -> frozenset[str]:
+        """Granules that were added and are not committed yet."""
+        with self._lock:
+            return frozenset(self._granules)
+
+    @property
     def files(self) -> GranuleFiles:
         """Writes granules for `add_file`, here or on a worker; vacuum spares them until the end."""
         with self._lock:
@@ -82,6 +90,7 @@ class Appender:
 
     def _write_note(self) -> None:
         self._note = write_note(self.layout, "append", self._files.folder)
+        failpoint("append.noted")
 
     def add_granule(
         self,
@@ -172,6 +181,7 @@ class Appender:
                 kind="ingest",
                 properties={"ingest-id": self.ingest_id, "granules": str(len(self._granules))},
             )
+            failpoint("append.landed")
             renew_index(self.table)
             self.report.snapshot_id = snapshot_id
             self.report.commit_ids.append(commit_id)
@@ -185,10 +195,12 @@ class Appender:
     def close(self) -> None:
         """Commit the rest; files that were written and not added are vacuum's from now on."""
         with self._lock:
-            self._flush()
-            if self._note is not None:
-                forget_note(self.layout, self._note)
-                self._note = None
+            try:
+                self._flush()
+            finally:
+                if self._note is not None:
+                    forget_note(self.layout, self._note)
+                    self._note = None
 
     def __enter__(self) -> Self:
         return self
@@ -199,6 +211,9 @@ class Appender:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if isinstance(error, Cancelled):  # nothing more is committed
+            with self._lock:
+                self._start_batch()
         self.close()
 
 
@@ -226,6 +241,7 @@ def append(
     used: dict[Unit, int] = {}
     note = write_note(layout, "append", commit_id)
     try:
+        failpoint("append.noted")
         for batch in rows_of(batches, layout):
             check_row(batch, layout)
             unit = tuple(batch.column(name)[0].as_py() for name in layout.unit)
@@ -247,19 +263,18 @@ def append(
             report.rows += 1
         while writers:
             replacement.files.append(writers.popitem(last=False)[1].close())
-    except BaseException:
-        for writer in writers.values():
+        report.snapshot_id = commit(
+            table,
+            lambda newest: replacement.change(newest, commit_id),
+            commit_id=commit_id,
+            kind=kind,
+            properties=properties,
+        )
+        failpoint("append.landed")
+    finally:
+        for writer in writers.values():  # none but after an error
             writer.abort()
         forget_note(layout, note)
-        raise
-    report.snapshot_id = commit(
-        table,
-        lambda newest: replacement.change(newest, commit_id),
-        commit_id=commit_id,
-        kind=kind,
-        properties=properties,
-    )
-    forget_note(layout, note)
     renew_index(table)
     report.units = len(used)
     report.files = len(replacement.files)

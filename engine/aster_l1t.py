@@ -274,7 +274,7 @@ def _pointing(metadata: odl.Metadata) -> dict[str, float]:
             raise InputError(
                 f"{metadata.where}: metadata key POINTINGANGLE is missing for {swath}."
             )
-        if abs(found[swath]) > 30:  # VNIR reaches 24 degrees, SWIR 8.55 (handbook)
+        if not abs(found[swath]) <= 30:  # VNIR reaches 24 degrees, SWIR 8.55 (handbook)
             raise InputError(
                 f"{metadata.where}: POINTINGANGLE of {swath} is {found[swath]} degrees."
             )

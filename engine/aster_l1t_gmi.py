@@ -1,32 +1,30 @@
-"""The published 26-column CSV of the global mineral index pipeline: ASTER L1T tiles as hex text.
+"""Rows of the published 26-column layout, in CSV files or tables, as rows of a `tiles` table.
 
-Layout, in this order (source: Script1_transfer_aster_to_table.py, commit 180598d, and
-Script2_upload_table_to_odps.py, commit 423bf65, of
-github.com/datahub-zjlab/Global_Mineral_Indices_Computing_Engine)::
-
-    0      granule_id                           file name up to the first dot
-    1-4    min_row min_col max_row max_col      box in the tile, both ends included
-    5-6    tile_index_x tile_index_y
-    7      tile_info                            res-30_tilesize-1024
-    8      meta                                 the HDF file's attributes, JSON; a str(dict) once
-    9      atmoshpheric_correction_paras        (so spelled) {band: {a, b, c}}, JSON or str(dict)
-    10-18  VNIR_Swath_ImageData1..3 SWIR_Swath_ImageData4..9   uint8 DN of the box, hex
-    19-25  modis_bands_0..6, or modis_vnir_swath_imagedata1..4 modis_swir_swath_imagedata5..7
-           int16 x 1e-4 surface reflectance, 256 x 256 over the whole tile, hex; or empty
-
-The file has a header or none; with one, the order is free. The published pixels lie one source
-pixel to the south-east of where they belong (15 m VNIR, 30 m SWIR); they are taken as they are.
+The published pixels lie one source pixel to the south-east of where they belong (15 m VNIR, 30 m
+SWIR); they are taken as they are.
 """
 
+import itertools
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoquarry.engine.aster_l1t import SENSOR, SWIR_FAILED_FROM
+from geoquarry.engine.aster_l1t_gmi_columns import (
+    BOX,
+    COLUMNS,
+    EXTRAS,
+    MODIS_COLUMNS,
+    PARAS,
+    check_names,
+    is_gmi,
+    layout_names,
+    tile_info,
+)
 from geoquarry.engine.aster_l1t_gmi_meta import (
     BANDS,
     DN_COLUMNS,
@@ -38,51 +36,21 @@ from geoquarry.engine.exchange import OnError, Row, csv_lines
 from geoquarry.schemas import blob
 from geoquarry.schemas.errors import GeoquarryError, InputError
 from geoquarry.schemas.grid import Grid, grid
-from geoquarry.schemas.tables import NODATA_INT16, REFERENCE_BANDS
+from geoquarry.schemas.tables import NODATA_INT16
 
-BOX = ("min_row", "min_col", "max_row", "max_col")
-PARAS = "atmoshpheric_correction_paras"
-MODIS_COLUMNS = tuple(f"modis_bands_{i}" for i in range(len(REFERENCE_BANDS)))
-COLUMNS = (
-    "granule_id",
-    *BOX,
-    "tile_index_x",
-    "tile_index_y",
-    "tile_info",
-    "meta",
-    PARAS,
-    *DN_COLUMNS,
-    *MODIS_COLUMNS,
-)
-"""The 26 columns in the published order."""
-EXTRAS = ("aod", "dem")
-"""Not part of the layout, read when present: aerosol in MCD19A2 integers (120 = 0.12), metres."""
-ALIASES = {
-    **{
-        f"modis_{'vnir' if i < 4 else 'swir'}_swath_imagedata{i + 1}": name
-        for i, name in enumerate(MODIS_COLUMNS)
-    },
-    # The SQL of Script3 spells the fourth band, and the word atmospheric, differently again.
-    "atmospheric_correction_paras": PARAS,
-    "vnir_swath_imagedata3n": DN_COLUMNS[2],
-}
-"""Other spellings, lower case."""
+__all__ = [
+    "COLUMNS",
+    "EXTRAS",
+    "check_names",
+    "is_gmi",
+    "layout_names",
+    "read_gmi",
+    "read_gmi_csv",
+]
 
 MODIS_SIZE = 256
 MODIS_RANGE = (-100, 16000)
 """Valid range of MOD09 surface reflectance; its fill is -28672, the published one is 0."""
-
-
-def is_gmi(first: Sequence[str]) -> bool:
-    """Whether the first record of a CSV file is of this layout: its header, or a row without one.
-
-    >>> is_gmi(COLUMNS), is_gmi(["grid", "tile_x", "granule_id"])
-    (True, False)
-    """
-    names = _names(first)
-    if "granule_id" in names:
-        return "tile_info" in names
-    return len(first) == len(COLUMNS) and first[7].startswith("res-")
 
 
 def read_gmi_csv(
@@ -92,19 +60,63 @@ def read_gmi_csv(
     allow_late_swir: bool = False,
     on_error: OnError | None = None,
 ) -> Iterator[Row]:
-    """Read published rows as rows of a `tiles` table, one at a time.
+    """Read the published rows of a CSV file as rows of a `tiles` table, one at a time.
 
     Parameters
     ----------
     path : path
         With or without a header; either spelling of the MODIS columns.
+    frame, allow_late_swir, on_error
+        See `read_gmi`; errors name line and column.
+
+    Yields
+    ------
+    row : dict
+        See `read_gmi`.
+
+    Raises
+    ------
+    InputError
+        Not this layout; a bad row without ``on_error``.
+    """
+    lines = csv_lines(path)
+    line, first = next(lines, (0, []))
+    if not first:
+        return
+    names, head = list(COLUMNS), [(line, first)]
+    if "granule_id" in layout_names(first):
+        names, head = layout_names(first), []
+        check_names(names, where=repr(os.fspath(path)))
+    records = (
+        (f"{os.fspath(path)!r}, line {line}", fields)
+        for line, fields in itertools.chain(head, lines)
+    )
+    yield from read_gmi(names, records, frame, allow_late_swir=allow_late_swir, on_error=on_error)
+
+
+def read_gmi(
+    names: Sequence[str],
+    records: Iterable[tuple[str, Sequence[str]]],
+    frame: Grid | None = None,
+    *,
+    allow_late_swir: bool = False,
+    on_error: OnError | None = None,
+) -> Iterator[Row]:
+    """Read published rows, wherever they come from, as rows of a `tiles` table, one at a time.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Columns of the records, as `layout_names` gives them.
+    records : iterable of (str, sequence of str)
+        Where the record stands, for errors, and its fields as text.
     frame : Grid, optional
         Grid of the table; without one, the first row's ``tile_info`` names it.
     allow_late_swir : bool
         Take rows acquired since the SWIR detector failed (2008-04-01); otherwise they are bad
         rows, for the layout has no place to mark bands.
     on_error : callable, optional
-        Receives an InputError for each bad row, naming line and column; the others go on.
+        Receives an InputError for each bad row; the others go on.
 
     Yields
     ------
@@ -116,21 +128,13 @@ def read_gmi_csv(
     Raises
     ------
     InputError
-        Not this layout; a bad row without ``on_error``.
+        A bad row without ``on_error``.
     """
-    lines = csv_lines(path)
-    line, first = next(lines, (0, []))
-    names = list(COLUMNS)
-    if "granule_id" in _names(first):
-        names = _names(first)
-        _check_names(path, names)
-        line, first = next(lines, (0, []))
-    while first:
-        where = f"{os.fspath(path)!r}, line {line}"
+    for where, fields in records:
         try:
-            if len(first) != len(names):
-                raise InputError(f"{where}: {len(first)} fields, {len(names)} expected.")
-            cells = dict(zip(names, first, strict=True))
+            if len(fields) != len(names):
+                raise InputError(f"{where}: {len(fields)} fields, {len(names)} expected.")
+            cells = dict(zip(names, fields, strict=True))
             if frame is None:
                 frame = _grid_of(cells, where)
             yield _tile_row(cells, frame, where, allow_late_swir=allow_late_swir)
@@ -138,34 +142,6 @@ def read_gmi_csv(
             if on_error is None:
                 raise
             on_error(error)
-        line, first = next(lines, (0, []))
-
-
-def _names(first: Sequence[str]) -> list[str]:
-    known = {name.lower(): name for name in COLUMNS} | ALIASES
-    plain = (name.strip().lower().replace(":", "_") for name in first)
-    return [known.get(name, name) for name in plain]
-
-
-def _check_names(path: str | os.PathLike[str], names: list[str]) -> None:
-    missing = [n for n in COLUMNS if n not in names and n not in MODIS_COLUMNS]
-    missing += [n for n in MODIS_COLUMNS if n not in names and set(MODIS_COLUMNS) & set(names)]
-    strange = [n for n in names if n not in COLUMNS + EXTRAS or names.count(n) > 1]
-    if missing or strange:
-        raise InputError(
-            f"{os.fspath(path)!r} is not the published 26-column layout: missing "
-            f"{', '.join(missing) or 'nothing'}; "
-            f"unknown or twice {', '.join(strange) or 'nothing'}."
-        )
-
-
-def tile_info(frame: Grid) -> str:
-    """How the published layout names a grid.
-
-    >>> tile_info(grid("webmercator-30m-1024"))
-    'res-30_tilesize-1024'
-    """
-    return f"res-{frame.resolution_m:g}_tilesize-{frame.tile_size}"
 
 
 def _grid_of(cells: dict[str, str], where: str) -> Grid:

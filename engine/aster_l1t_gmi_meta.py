@@ -22,7 +22,7 @@ BANDS = sensor(aster_l1t.SENSOR).bands
 DN_COLUMNS = tuple(band.aliases[1].replace(":", "_").removesuffix("N") for band in BANDS)
 """Names of the band columns; the coefficients are keyed by them too, with a colon."""
 AOD_SCALE = 0.001
-TEXT_LIMIT = 4 * 1024 * 1024
+TEXT_LIMIT = 256 * 1024
 """Longest text given to the reader of Python literals, which is slow and greedy."""
 
 
@@ -42,7 +42,7 @@ def mapping(cells: dict[str, str], name: str, where: str) -> dict[str, Any]:
     text = cells[name]
     try:
         found = json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         try:
             found = ast.literal_eval(text) if len(text) < TEXT_LIMIT else None
         except (ValueError, SyntaxError, RecursionError, MemoryError):
@@ -71,7 +71,7 @@ def coefficients(cells: dict[str, str], column: str, where: str) -> Row:
         for key, values in found.items():
             try:
                 values.append(float(given[key[1]]))  # type: ignore[index]
-            except (TypeError, KeyError, ValueError):
+            except (TypeError, KeyError, ValueError, OverflowError):
                 raise InputError(
                     f"{where_paras}: no number {key[1]} for {band.aliases[1]}."
                 ) from None
@@ -101,8 +101,9 @@ def _extra(cells: dict[str, str], paras: dict[str, Any], name: str, where: str) 
     given = cells.get(name) or paras.get(name)
     try:
         value = None if given is None else float(given)
-    except (TypeError, ValueError):
-        raise InputError(f"{where}, column {name!r}: {given!r} is not a number.") from None
+    except (TypeError, ValueError, OverflowError):
+        text = str(given)[:40]
+        raise InputError(f"{where}, column {name!r}: {text!r} is not a number.") from None
     return value if value is not None and math.isfinite(value) else None
 
 

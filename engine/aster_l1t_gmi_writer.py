@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoquarry.engine.aster_l1t_gmi import COLUMNS, MODIS_COLUMNS, MODIS_SIZE, tile_info
+from geoquarry.engine.aster_l1t_gmi import MODIS_SIZE
+from geoquarry.engine.aster_l1t_gmi_columns import COLUMNS, MODIS_COLUMNS, tile_info
 from geoquarry.engine.aster_l1t_gmi_meta import BANDS, attributes
 from geoquarry.engine.exchange import Row
 from geoquarry.schemas import blob

@@ -2,13 +2,25 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+
+from geoquarry.engine.failpoint import failpoint
+from geoquarry.engine.lease import Process, this_process
+from geoquarry.engine.storage import writing
+
+_PART = re.compile(r"\.part\+(?P<host>[^+]+)\+(?P<pid>\d+)\+(?P<born>[^+]*)\+.*", re.DOTALL)
+FOREIGN_LEASE_S = 24 * 3600
+"""A file of another host that nobody wrote to for this long belongs to nobody."""
 
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary name beside ``path``, renamed to it at the end; after an error nothing is left.
+
+    What a killed process left in the folder goes when the next one begins to write there.
 
     Examples
     --------
@@ -20,10 +32,26 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     'whole'
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
+    with writing(target.parent):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(target.parent.resolve())
+    me = this_process()
+    part = target.with_name(f".part+{me.host}+{me.pid}+{me.born}+{target.name}")
     try:
-        yield part
-        part.replace(target)
+        with writing(target):
+            yield part
+            failpoint("atomic.written")
+            part.replace(target)
     finally:
         part.unlink(missing_ok=True)
+
+
+@cache
+def _sweep(folder: Path) -> None:
+    """Delete unfinished files of processes that are no more; once per folder and process."""
+    for left in folder.glob(".part+*"):
+        found = _PART.fullmatch(left.name)
+        with contextlib.suppress(OSError):  # gone, or not ours to delete
+            writer = found and Process(found["host"], int(found["pid"]), found["born"])
+            if writer and not writer.is_live(left.stat().st_mtime, FOREIGN_LEASE_S):
+                left.unlink()

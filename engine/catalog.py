@@ -3,11 +3,14 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pyiceberg.catalog.sql import SqlCatalog
 from sqlalchemy import URL, make_url
+from sqlalchemy.event import listen
 from sqlalchemy.exc import ArgumentError
 
+from geoquarry.engine.failpoint import failpoint, is_armed
 from geoquarry.engine.files import FILE_IO, is_uri
 from geoquarry.schemas.errors import UsageError
 
@@ -109,6 +112,8 @@ def open_catalog(url: URL, location: str, options: Mapping[str, str]) -> SqlCata
         ) from error
     except ArgumentError as error:
         raise UsageError(f"Catalog {shown(url)}: {error}.") from error
+    if is_armed("commit.catalog"):  # between the last file of a commit and its line in the catalog
+        listen(catalog.engine, "before_cursor_execute", _before_statement)
     if not is_uri(location):  # a folder may be moved
         catalog.create_namespace_if_not_exists(NAMESPACE)
         return catalog
@@ -120,3 +125,8 @@ def open_catalog(url: URL, location: str, options: Mapping[str, str]) -> SqlCata
             "Each warehouse needs a database of its own."
         )
     return catalog
+
+
+def _before_statement(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+    if statement.startswith("UPDATE iceberg_tables"):
+        failpoint("commit.catalog")

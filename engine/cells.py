@@ -55,9 +55,12 @@ def from_text(text: str, type_: pa.DataType) -> Any:
         return None
     if pa.types.is_binary(type_) or pa.types.is_large_binary(type_):
         try:
-            return bytes.fromhex(text)
+            value: Any = bytes.fromhex(text)
         except ValueError as error:
             raise ValueError(f"{_short(text)} is not hex: {error}") from None
+        if not value:  # would be written as an empty cell, which is null
+            raise ValueError(f"{_short(text)} is not hex: nothing but blanks")
+        return value
     try:
         value = _parsed(text, type_)
         pa.scalar(value, type=type_)

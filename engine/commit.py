@@ -18,6 +18,8 @@ from pyiceberg.manifest import DataFile
 from sqlalchemy.exc import OperationalError
 
 from geoquarry.engine.datafile import WrittenFile, iceberg_file
+from geoquarry.engine.failpoint import failpoint
+from geoquarry.engine.storage import catalog_trouble, is_busy, writing
 from geoquarry.engine.swap import swap_files
 from geoquarry.engine.table import COMMIT_ID, KIND, Table
 from geoquarry.schemas.errors import CommitConflict
@@ -91,16 +93,23 @@ def commit(
             change = replan(table)
             if not change.add and not change.remove:
                 return table.snapshot_id
-            swap_files(
-                table.iceberg,
-                add=[iceberg_file(table, file) for file in change.add],
-                remove=change.remove,
-                conflicts=key_range(table, change),
-                properties=said,
-            )
+            with writing(table.location):
+                failpoint("commit.planned")
+                swap_files(
+                    table.iceberg,
+                    add=[iceberg_file(table, file) for file in change.add],
+                    remove=change.remove,
+                    conflicts=key_range(table, change),
+                    properties=said,
+                )
+                failpoint("commit.landed")
             table.refresh()
             return table.find_commit(commit_id)
-        except (CommitFailedException, ValidationException, OperationalError) as error:
+        except (CommitFailedException, ValidationException) as error:
+            last = error
+        except OperationalError as error:
+            if not is_busy(error):
+                raise catalog_trouble(error) from error
             last = error
         except FileNotFoundError as error:
             # Others went on and a vacuum took the state we started from; without them it is damage.

@@ -15,8 +15,10 @@ from pyiceberg.typedef import Record
 from pyiceberg.types import PrimitiveType
 
 from geoquarry.engine.batches import digest_of
+from geoquarry.engine.failpoint import failpoint
 from geoquarry.engine.files import finish, unfinished
 from geoquarry.engine.layout import FIELD_ID, Layout
+from geoquarry.engine.storage import writing
 from geoquarry.engine.table import Table
 
 ROW_GROUP = "row_group"
@@ -68,7 +70,7 @@ def safe_name(text: str) -> str:
     """
     name = re.sub(r"[^A-Za-z0-9._-]", "_", text)[:120]
     if name != text or name.startswith("."):
-        name += "-" + hashlib.sha256(text.encode()).hexdigest()[:8]
+        name += "-" + hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:8]
     return name
 
 
@@ -92,10 +94,14 @@ class RowWriter:
         self._io = layout.io
         self._open_path = unfinished(path)
         self._footers: list[pq.FileMetaData] = []
-        self._stream = self._io.new_output(self._open_path).create(overwrite=True)
-        self._writer = pq.ParquetWriter(
-            self._stream, layout.file_schema, metadata_collector=self._footers, **options(layout)
-        )
+        with writing(path):
+            self._stream = self._io.new_output(self._open_path).create(overwrite=True)
+            self._writer = pq.ParquetWriter(
+                self._stream,
+                layout.file_schema,
+                metadata_collector=self._footers,
+                **options(layout),
+            )
         self._digests: list[str] = []
         self._sizes: list[int] = []
         self._plain: list[pa.RecordBatch] = []
@@ -115,9 +121,11 @@ class RowWriter:
             column.cast(field.type) if column.type != field.type else column
             for column, field in zip(batch.columns, self.layout.file_schema, strict=True)
         ]
-        self._writer.write_batch(
-            pa.RecordBatch.from_arrays(arrays, schema=self.layout.file_schema), row_group_size=1
-        )
+        with writing(self.path):
+            self._writer.write_batch(
+                pa.RecordBatch.from_arrays(arrays, schema=self.layout.file_schema), row_group_size=1
+            )
+            failpoint("datafile.row")
 
     @property
     def rows(self) -> int:
@@ -125,12 +133,19 @@ class RowWriter:
         return len(self._digests)
 
     def close(self) -> WrittenFile:
-        """Finish: the index first, then the data file gets its name."""
-        self._writer.close()
-        self._stream.close()
-        write_index(self.layout, self.path, self._plain, self._sizes, self._digests)
-        finish(self._open_path, self.path)
-        return describe_file(self.layout, self.path, self._footers[0], self._bounds)
+        """Finish: the index first, then the data file gets its name; after an error it is gone."""
+        try:
+            with writing(self.path):
+                self._writer.close()
+                self._stream.close()
+                write_index(self.layout, self.path, self._plain, self._sizes, self._digests)
+                failpoint("datafile.index")
+                finish(self._open_path, self.path)
+                failpoint("datafile.done")
+            return describe_file(self.layout, self.path, self._footers[0], self._bounds)
+        except BaseException:
+            self.abort()
+            raise
 
     def abort(self) -> None:
         """Leave nothing behind."""
@@ -167,9 +182,14 @@ def write_index(
     for index_field, value in zip(INDEX_FIELDS, values, strict=True):
         table = table.append_column(index_field, pa.array(value, index_field.type))
     open_path = unfinished(path)
-    with layout.io.new_output(open_path).create(overwrite=True) as stream:
-        pq.write_table(table, stream, compression="zstd")
-    finish(open_path, path)
+    try:
+        with layout.io.new_output(open_path).create(overwrite=True) as stream:
+            pq.write_table(table, stream, compression="zstd")
+        finish(open_path, path)
+    except BaseException:
+        with suppress(Exception):  # on a full disk every byte counts
+            layout.io.delete(open_path)
+        raise
 
 
 def describe_file(

@@ -3,34 +3,37 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow.parquet as pq
 
-from geoquarry.engine.commit import Change, commit, new_commit_id
+from geoquarry.engine.commit import Change, commit
 from geoquarry.engine.datafile import WrittenFile, describe_file
+from geoquarry.engine.failpoint import failpoint
 from geoquarry.engine.files import list_files
 from geoquarry.engine.index import read_index, renew_index
 from geoquarry.engine.layout import iceberg_schema
-from geoquarry.engine.note import Note, forget_note, notes, write_note
-from geoquarry.engine.plan import TileTask, attach, plan, select_index
-from geoquarry.engine.run import FailedTile, Run, RunPlan, RunReport
+from geoquarry.engine.ledger import ROWS_LEFT_OUT, Record, Unit
+from geoquarry.engine.note import forget_note, notes, write_note
+from geoquarry.engine.plan import TileTask, attach, looked_up, plan, select_index
+from geoquarry.engine.run import BadRow, FailedTile, Run, RunPlan, RunReport
 from geoquarry.engine.table import JOB_ID, Table
 from geoquarry.engine.tile import (
     GOOD,
+    Finished,
     Part,
     TileWork,
     check_source,
+    check_target,
     digest_of_task,
     find_udf,
     part_name,
 )
 from geoquarry.engine.warehouse import Warehouse
 from geoquarry.engine.where import condition
-from geoquarry.schemas.errors import TableError, UsageError
+from geoquarry.schemas.errors import UsageError
 from geoquarry.schemas.job import Job
-from geoquarry.schemas.tables import facts
 
 Execute = Callable[[TileWork, list[TileTask], Run], Iterable[Part]]
 """How an engine computes tiles: it yields each part as it is finished."""
@@ -73,20 +76,21 @@ class Driver:
         condition(job.where, self.source.schema)
         self.warehouse = warehouse
         if warehouse.exists(job.target):
-            check_target(job, warehouse.table(job.target))
+            check_target(job, warehouse.table(job.target).facts)
         else:
             iceberg_schema(job.schema)  # refuses now what cannot be stored later
 
     def _open_target(self) -> None:
         self.target = self.warehouse.ensure_table(self.job.target, self.job.schema)
-        check_target(self.job, self.target)
+        check_target(self.job, self.target.facts)
         self.job_id = job_id(self.job, self.source, self.target)
 
     def tasks(self) -> tuple[list[TileTask], list[TileTask]]:
         """Tiles to compute, and tiles whose result is up to date."""
         tasks = plan(self.source, self.job.where, self.job.tiles, self.job.as_of)
         for lookup in self.job.lookups:
-            tasks = attach(tasks, lookup, self.warehouse.table(lookup.table))
+            rows = looked_up(self.warehouse.table(lookup.table), lookup)
+            tasks = attach(tasks, lookup, rows)
         if self.job.overwrite or not self.warehouse.exists(self.job.target):
             return tasks, []
         target = self.warehouse.table(self.job.target)
@@ -97,24 +101,12 @@ class Driver:
             )
             if status in GOOD
         }
-        todo: list[TileTask] = []
-        ready: list[TileTask] = []
-        for task in tasks:
-            current = done.get((task.tile_x, task.tile_y)) == digest_of_task(self.job, task)
-            (ready if current else todo).append(task)
-        return todo, ready
+        return split(self.job, tasks, done)
 
     def explain(self) -> RunPlan:
         """What `run` would do; nothing is written."""
         todo, ready = self.tasks()
-        return RunPlan(
-            tiles=len(todo),
-            rows=sum(len(task.rows) for task in todo),
-            granules=len({ref.granule_id for task in todo for ref in task.rows}),
-            skipped=len(ready),
-            nbytes=sum(ref.nbytes for task in todo for ref in task.rows),
-            largest_tile_rows=max((len(task.rows) for task in todo), default=0),
-        )
+        return run_plan(todo, ready)
 
     def run(self, run: Run, execute: Execute) -> RunReport:
         """Plan, compute, commit once, report."""
@@ -123,54 +115,59 @@ class Driver:
         self._open_target()
         run.plan(len(todo) + len(ready))
         run.advance(len(ready))
+        with self._begin(run) as record:
+            note = write_note(self.target.layout, self.job_id, record.commit_id)
+            record.plan(Unit(tile=(task.tile_x, task.tile_y)) for task in todo)
+            for task in ready:
+                record.finish(Unit(tile=(task.tile_x, task.tile_y)), "skipped", "up to date")
+            parts = self._computed(run, execute, todo, record)
+            run.check()
+            failpoint("run.computed")
+            run.status = "committing"
+            record.snapshot_id = commit(
+                self.target,
+                lambda table: self.change(table, parts),
+                commit_id=record.commit_id,
+                kind=f"run {self.job.method}",
+                properties={
+                    JOB_ID.removeprefix("geoquarry."): self.job_id,
+                    "source": self.job.source,
+                    "source-snapshot": str(self.job.as_of or self.source.snapshot_id),
+                },
+            )
+            failpoint("run.landed")
+            forget_note(self.target.layout, note)
+            renew_index(self.target)
+        return report(record, parts, skipped=len(ready), since=started)
+
+    def _computed(
+        self, run: Run, execute: Execute, todo: list[TileTask], record: Record
+    ) -> list[Part]:
+        """The parts of all tiles: those an unfinished run has left, and the others anew."""
         parts: list[Part] = []
-        note = self._begin()
-        commit_id = note.commit_id
-        if self.job.resume:
-            for part in self._finished(commit_id, todo):
+        if record.resumed:
+            for part in self._finished(record.commit_id, todo):
                 parts.append(part)
                 run.advance()
+                tell(record, part)
             have = {(part.tile_x, part.tile_y) for part in parts}
             todo = [task for task in todo if (task.tile_x, task.tile_y) not in have]
         work = TileWork(
-            self.job, self.source.layout, self.target.layout, self.job_id, commit_id, run.check
+            self.job,
+            self.source.layout,
+            self.target.layout,
+            self.job_id,
+            record.commit_id,
+            check=run.check,
+            began=lambda task: record.start(Unit(tile=(task.tile_x, task.tile_y))),
         )
+        failpoint("run.planned")
         for part in execute(work, todo, run):
             parts.append(part)
             run.advance()
-        run.check()
-        run.status = "committing"
-        snapshot_id = commit(
-            self.target,
-            lambda table: self.change(table, parts),
-            commit_id=commit_id,
-            kind=f"run {self.job.method}",
-            properties={
-                JOB_ID.removeprefix("geoquarry."): self.job_id,
-                "source": self.job.source,
-                "source-snapshot": str(self.job.as_of or self.source.snapshot_id),
-            },
-        )
-        forget_note(self.target.layout, note)
-        renew_index(self.target)
-        counts = dict.fromkeys(("ok", "partial", "empty", "failed"), 0)
-        for part in parts:
-            counts[part.status] += 1
-        counts["skipped"] = len(ready)
-        counts["resumed"] = sum(part.resumed for part in parts)
-        return RunReport(
-            job_id=self.job_id,
-            commit_id=commit_id,
-            snapshot_id=snapshot_id,
-            tiles=len(parts) + len(ready),
-            counts=counts,
-            failed=[
-                FailedTile(part.tile_x, part.tile_y, part.message)
-                for part in sorted(parts, key=lambda part: (part.tile_y, part.tile_x))
-                if part.status == "failed"
-            ],
-            seconds=time.monotonic() - started,
-        )
+            tell(record, part)
+            failpoint("run.tile")
+        return parts
 
     def change(self, table: Table, parts: list[Part]) -> Change:
         """Which files the commit swaps, at the target's newest state.
@@ -196,14 +193,30 @@ class Driver:
             change.remove = [f for key, old in current.items() if key not in stays for f in old]
         return change
 
-    def _begin(self) -> Note:
-        """Note this run down: under the commit id of an unfinished one to resume, or a new one."""
-        if self.job.resume:
-            for note in notes(self.target.layout, self.job_id):
-                unfinished = self.target.find_commit(note.commit_id) is None
-                if unfinished and not note.is_live():
-                    return write_note(self.target.layout, self.job_id, note.commit_id)
-        return write_note(self.target.layout, self.job_id, new_commit_id())
+    def _begin(self, run: Run) -> Record:
+        """Write this run down: under the commit id of an unfinished one to resume, or a new one."""
+        layout, ledger, job = self.target.layout, self.warehouse.ledger, self.job
+        cut_off = []
+        for note in notes(layout, self.job_id):
+            if note.is_live() and not ledger.has_ended(note.commit_id):
+                continue
+            landed = self.target.find_commit(note.commit_id)
+            if landed is None:
+                cut_off.append(note.commit_id)
+            else:  # its process died between the commit and saying so
+                ledger.landed(note.commit_id, landed)
+                forget_note(layout, note)
+        return ledger.job(
+            "run",
+            job_id=self.job_id,
+            resume=cut_off if job.resume else (),
+            method=job.method,
+            source=job.source,
+            target=job.target,
+            package_version=job.package_version,
+            request=job.request,
+            on_cancel=run.cancel,
+        )
 
     def _finished(self, commit_id: str, todo: list[TileTask]) -> Iterator[Part]:
         """Parts of an unfinished run that are still what this run would compute."""
@@ -228,8 +241,9 @@ class Driver:
         for row in read_index(layout, path).to_pylist():  # none, if its writer gave up
             if row["status"] in GOOD and row["input_digest"] == digest_of_task(self.job, task):
                 file = reopened(self.target, path, row)
-                said = row["message"] or ""
-                return Part(task.tile_x, task.tile_y, row["status"], said, file, resumed=True)
+                said, issues = row["message"] or "", tuple(row.get("issues") or ())
+                key = task.tile_x, task.tile_y
+                return Part(*key, row["status"], said, file, resumed=True, issues=issues)
         return None
 
 
@@ -241,31 +255,103 @@ def reopened(target: Table, path: str, row: dict[str, Any]) -> WrittenFile:
     return describe_file(target.layout, path, footer, bounds)
 
 
+def split(
+    job: Job, tasks: Iterable[TileTask], done: Mapping[tuple[int, int], str]
+) -> tuple[list[TileTask], list[TileTask]]:
+    """Tiles to compute, and tiles whose result is up to date.
+
+    Parameters
+    ----------
+    job : Job
+    tasks : iterable of TileTask
+    done : mapping of (tile_x, tile_y) -> input digest
+        Good results that there are.
+    """
+    todo: list[TileTask] = []
+    ready: list[TileTask] = []
+    for task in tasks:
+        current = done.get((task.tile_x, task.tile_y)) == digest_of_task(job, task)
+        (ready if current else todo).append(task)
+    return todo, ready
+
+
+def run_plan(todo: Sequence[TileTask], ready: Sequence[TileTask]) -> RunPlan:
+    """What a run of these tasks would do."""
+    return RunPlan(
+        tiles=len(todo),
+        rows=sum(len(task.rows) for task in todo),
+        granules=len({ref.granule_id for task in todo for ref in task.rows}),
+        skipped=len(ready),
+        nbytes=sum(ref.nbytes for task in todo for ref in task.rows),
+        largest_tile_rows=max((len(task.rows) for task in todo), default=0),
+    )
+
+
+def report(
+    record: Record, finished: Iterable[Finished], *, skipped: int, since: float
+) -> RunReport:
+    """How a run ended that has committed; ``since`` is of the monotonic clock."""
+    tiles = sorted(finished, key=lambda tile: (tile.tile_y, tile.tile_x))
+    counts = dict.fromkeys(("ok", "partial", "empty", "failed"), 0)
+    for tile in tiles:
+        counts[tile.status] += 1
+    counts["skipped"] = skipped
+    counts["resumed"] = sum(tile.resumed for tile in tiles)
+    return RunReport(
+        job_id=record.job_id,
+        commit_id=record.commit_id,
+        snapshot_id=record.snapshot_id,
+        tiles=len(tiles) + skipped,
+        counts=counts,
+        failed=[
+            FailedTile(tile.tile_x, tile.tile_y, tile.message)
+            for tile in tiles
+            if tile.status == "failed"
+        ],
+        issues=[
+            BadRow(tile.tile_x, tile.tile_y, **issue)
+            for tile in tiles
+            if tile.status != "failed"
+            for issue in tile.issues
+        ],
+        seconds=time.monotonic() - since,
+    )
+
+
+def tell(record: Record, part: Finished) -> None:
+    """Write a finished tile down in the ledger."""
+    unit = Unit(tile=(part.tile_x, part.tile_y))
+    if part.status == "failed":
+        name, _, text = part.message.partition(": ")
+        raised = name.isidentifier()  # else the UDF says itself why there is no tile
+        record.finish(
+            unit,
+            "failed",
+            text if raised else part.message,
+            error_class=name if raised else "TileFailed",
+            seconds=part.seconds,
+        )
+        return
+    state = "empty" if part.status == "empty" else "done"
+    reason = "" if part.status == "ok" else part.message
+    if part.issues:
+        first = part.issues[0]
+        reason = f"rows left out: {len(part.issues)}, {first['granule_id']}: {first['error']}"
+    elif part.resumed:
+        reason = "computed before the job was cut off"
+    record.finish(
+        unit,
+        state,
+        reason,
+        error_class=ROWS_LEFT_OUT if part.issues else "",
+        seconds=part.seconds,
+        tried=not part.resumed,
+    )
+
+
 def is_good(table: Table, path: str) -> bool:
     """Whether a result file holds a row that is worth keeping."""
     return bool(set(read_index(table.layout, path).column("status").to_pylist()) & GOOD)
-
-
-def check_target(job: Job, target: Table) -> None:
-    """Refuse a target that was made for something else.
-
-    Raises
-    ------
-    TableError
-        Another kind, sensor, grid, method or other output bands.
-    """
-    have, need = target.facts, facts(job.schema)
-    for name in ("kind", "sensor", "grid", "method"):
-        if have.get(name) != need.get(name):
-            raise TableError(
-                f"Table {job.target!r} holds {name} {have.get(name)!r}, this job makes "
-                f"{need.get(name)!r}. Choose another target, or drop the table first."
-            )
-    if json.dumps(have.get("bands")) != json.dumps(need.get("bands")):
-        raise TableError(
-            f"Table {job.target!r} was made with other output bands than this job makes. "
-            "Choose another target, or drop the table first."
-        )
 
 
 def _rows(table: Table, select: str) -> list[tuple[Any, ...]]:

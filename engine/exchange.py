@@ -168,20 +168,34 @@ def read_parquet(
         count = 0
         try:
             for batch in file.iter_batches(batch_size=1):
-                table = pa.Table.from_batches([batch]).cast(part)
-                for found in table.to_pylist():
-                    count += 1
+                count += 1
+                where = f"{os.fspath(path)!r}, row {count}"
+                try:
+                    found = _cast(batch, part, where).to_pylist()[0]
                     row = {name: found.get(name) for name in schema.names}
-                    try:
-                        yield _checked(row, schema, f"{os.fspath(path)!r}, row {count}")
-                    except InputError as error:
-                        if on_error is None:
-                            raise
-                        on_error(error)
-        except (OSError, pa.ArrowException) as error:
+                    yield _checked(row, schema, where)
+                except InputError as error:
+                    if on_error is None:
+                        raise
+                    on_error(error)
+        except (OSError, ValueError, pa.ArrowException) as error:
             raise InputError(
                 f"{os.fspath(path)!r} cannot be read after row {count}: {error}"
             ) from error
+
+
+def _cast(row: pa.RecordBatch, schema: pa.Schema, where: str) -> pa.RecordBatch:
+    """One row in the table's types; the column that does not fit is named."""
+    arrays = []
+    for column, field in zip(row.columns, schema, strict=True):
+        try:
+            arrays.append(column.cast(field.type))
+        except pa.ArrowException as error:
+            raise InputError(
+                f"{where}, column {field.name!r}: {field.type} expected, "
+                f"{column.type} found ({error})."
+            ) from error
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def open_parquet(path: str | os.PathLike[str]) -> pq.ParquetFile:
@@ -193,9 +207,11 @@ def open_parquet(path: str | os.PathLike[str]) -> pq.ParquetFile:
         There is none, or it is not Parquet.
     """
     try:
-        return pq.ParquetFile(path)
-    except (OSError, pa.ArrowException) as error:
+        file = pq.ParquetFile(path)
+        file.schema_arrow.names  # noqa: B018  a damaged name shows only now
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise InputError(f"Cannot read {os.fspath(path)!r} as Parquet: {error}") from error
+    return file
 
 
 def rows_of(batches: Iterable[pa.RecordBatch]) -> Iterator[Row]:
@@ -223,7 +239,7 @@ def read_facts(path: str | os.PathLike[str]) -> dict[str, Any]:
         return {}
     try:
         found = json.loads(beside.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{os.fspath(beside)!r} is not JSON: {error}.") from error
     return found if isinstance(found, dict) else {}
 

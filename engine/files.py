@@ -6,10 +6,11 @@ import uuid
 from functools import lru_cache, partial
 
 from pyarrow import fs
-from pyiceberg.io import FileIO
-from pyiceberg.io.pyarrow import PyArrowFileIO
+from pyiceberg.io import FileIO, InputFile, OutputFile
+from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
 from pyiceberg.typedef import EMPTY_DICT, Properties
 
+from geoquarry.engine.failpoint import failpoint
 from geoquarry.schemas.errors import UsageError
 
 FROM_ENVIRONMENT = {
@@ -36,6 +37,16 @@ class SharedFileIO(PyArrowFileIO):
         super().__init__(properties)
         options = sorted(storage_only(self.properties).items())
         self.fs_by_scheme = partial(_filesystem, tuple(options))
+
+    def new_output(self, location: str) -> PyArrowFile:
+        """A file that is about to be written."""
+        failpoint("file.create")
+        return super().new_output(location)
+
+    def delete(self, location: str | InputFile | OutputFile) -> None:
+        """Delete a file."""
+        failpoint("file.delete")
+        super().delete(location)
 
 
 @lru_cache
@@ -164,5 +175,6 @@ def unfinished(path: str) -> str:
 
 def finish(open_path: str, path: str) -> None:
     """Give a complete file its name."""
+    failpoint("file.finish")
     if open_path != path:
         os.replace(open_path, path)

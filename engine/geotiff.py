@@ -1,6 +1,7 @@
 """Write GeoTIFF and Cloud Optimized GeoTIFF: one raster at once, or a mosaic tile by tile."""
 
 import os
+import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,10 +13,13 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio import shutil
+from rasterio.errors import RasterioError
 from rasterio.transform import Affine
 from rasterio.windows import Window
 
 from geoquarry.engine.atomic import replacing
+from geoquarry.engine.failpoint import failpoint
+from geoquarry.engine.gdal_errors import writing_with_gdal
 from geoquarry.schemas.errors import TableError
 from geoquarry.schemas.granule import Transform
 
@@ -114,7 +118,8 @@ class Mosaic:
     Memory: one part, GDAL's block cache and, for a COG, a few lines of blocks of all bands; it
     grows with the width of the mosaic, not with its area. Parts go into a sparse tiled GeoTIFF
     (BigTIFF when it might pass 4 GB), which at the end is translated to COG if asked; then the
-    file takes its name. After an error nothing is left.
+    file takes its name. GDAL does not tell of every block that a full disk refused, so all
+    parts are read back first. After an error nothing is left.
 
     Parameters
     ----------
@@ -183,9 +188,10 @@ class Mosaic:
             "SPARSE_OK": True,  # blocks never written take no space and read as nodata
         }
         self._stack = ExitStack()
+        self._parts: list[tuple[Window, int]] = []
 
     def __enter__(self) -> "Mosaic":
-        with ExitStack() as stack:
+        with writing_with_gdal(self.path), ExitStack() as stack:
             stack.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES))
             self._part = stack.enter_context(replacing(self.path))
             # A plain GeoTIFF is the part file itself; a COG is copied from a second one.
@@ -195,6 +201,7 @@ class Mosaic:
                 stack.callback(self._plain.unlink, missing_ok=True)
             self._file = stack.enter_context(rasterio.open(self._plain, "w", **self.profile))
             self._stack = stack.pop_all()
+        failpoint("export.begun")
         return self
 
     def add(self, row: int, col: int, bands: Sequence[NDArray[Any]]) -> None:
@@ -217,8 +224,10 @@ class Mosaic:
                 f"{bands[0].dtype}, {height} x {width} at row {row}, column {col}."
             )
         window = Window(col, row, width, height)
-        for number, band in enumerate(bands, start=1):
-            self._file.write(band, number, window=window)
+        with writing_with_gdal(self.path):
+            for number, band in enumerate(bands, start=1):
+                self._file.write(band, number, window=window)
+        self._parts.append((window, _checksum(bands)))
 
     def __exit__(
         self,
@@ -229,7 +238,7 @@ class Mosaic:
         if kind is not None:
             self._stack.__exit__(kind, error, trace)  # the error removes the part file
             return
-        with self._stack:
+        with writing_with_gdal(self.path), self._stack:
             self._describe()
             self._file.close()
             if self.cog:
@@ -245,6 +254,18 @@ class Mosaic:
                     NUM_THREADS="ALL_CPUS",
                     OVERVIEW_RESAMPLING=self.overviews.upper(),
                 )
+            self._read_back()
+        failpoint("export.file")
+
+    def _read_back(self) -> None:
+        """Refuse a file that lacks anything of what was put into it."""
+        with rasterio.open(self._part, num_threads="all_cpus") as file:
+            numbers = range(1, len(self.bands) + 1)
+            if file.tags().items() < self.tags.items() or any(
+                _checksum([file.read(number, window=window) for number in numbers]) != checksum
+                for window, checksum in self._parts
+            ):
+                raise RasterioError("what was written does not read back")
 
     def _describe(self) -> None:
         """Tags come last: the mosaic may learn them while its parts arrive."""
@@ -254,6 +275,13 @@ class Mosaic:
         self._file.units = [band.unit for band in self.bands]
         for number, band in enumerate(self.bands, start=1):
             self._file.set_band_description(number, band.description)
+
+
+def _checksum(bands: Sequence[NDArray[Any]]) -> int:
+    found = 0
+    for band in bands:
+        found = zlib.crc32(np.ascontiguousarray(band).data, found)
+    return found
 
 
 def _one_shape(bands: Sequence[NDArray[Any]]) -> tuple[int, int]:

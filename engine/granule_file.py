@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from geoquarry.engine.batches import check_row, rows_of
 from geoquarry.engine.datafile import RowWriter, WrittenFile
+from geoquarry.engine.failpoint import failpoint
 from geoquarry.engine.layout import Layout
 from geoquarry.engine.replace import unit_name
 from geoquarry.schemas.errors import TableError
@@ -94,3 +95,4 @@ class GranuleFiles:
         """Delete a file that will not be committed, and its index."""
         for path in (file.path, self.layout.index_path(file.path)):
             self.layout.io.delete(path)
+            failpoint("granule.discard")

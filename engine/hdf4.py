@@ -46,9 +46,9 @@ def refuse_damaged(path: Path) -> None:
                 f"{path}: not an HDF4 file (it starts with {found!r} instead of {MAGIC!r}). "
                 "Was the download complete, or is it HDF5?"
             )
-        block, seen = 4, set[int]()
+        block, seen, listed = 4, set[int](), 0
         while block:
-            stream.seek(block)
+            stream.seek(max(block, 0))
             head = stream.read(6)
             entries, following = struct.unpack(">hi", head) if len(head) == 6 else (0, 0)
             directory = stream.read(12 * max(entries, 0))
@@ -59,8 +59,9 @@ def refuse_damaged(path: Path) -> None:
                 )
                 if tag != EMPTY_TAG and offset >= 0 and length >= 0
             ]
-            cut = len(head) < 6 or entries <= 0 or len(directory) < 12 * entries
-            if cut or max(needed, default=0) > size or following in seen:
+            listed += len(directory)  # blocks that overlap would be read again and again
+            cut = len(head) < 6 or entries <= 0 or len(directory) < 12 * entries or listed > size
+            if cut or block < 0 or max(needed, default=0) > size or following in seen:
                 raise InputError(
                     f"{path}: truncated or damaged HDF4 file ({size} bytes are fewer than its own "
                     "directory lists). Fetch it again."

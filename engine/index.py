@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from geoquarry.engine.batches import digest_of
 from geoquarry.engine.datafile import INDEX_FIELDS, write_index
+from geoquarry.engine.failpoint import failpoint
 from geoquarry.engine.layout import Layout
 from geoquarry.engine.table import Table
 from geoquarry.schemas.errors import TableError
@@ -84,7 +85,8 @@ def renew_index(table: Table) -> None:
 
     The writer pays a little (2 ms per new file), so that the next plan need not.
     """
-    load_index(table, [])
+    with suppress(FileNotFoundError):  # others went on, and a vacuum took the state of this commit
+        load_index(table, [])
 
 
 def read_index(layout: Layout, data_path: str) -> pa.Table:
@@ -176,6 +178,10 @@ def _read_cache(cache: Path, names: Sequence[str], schema: pa.Schema) -> pa.Tabl
 def _write_cache(cache: Path, index: pa.Table, snapshot_id: int) -> None:
     temporary = cache.with_suffix(f".{uuid.uuid4().hex[:8]}.tmp")
     marked = index.replace_schema_metadata({SNAPSHOT: str(snapshot_id)})
-    with suppress(OSError):  # a full disk or a read-only warehouse costs speed, nothing else
+    try:
         pq.write_table(marked, temporary, compression="zstd")
+        failpoint("index.cache")
         os.replace(temporary, cache)
+    except OSError:  # a full disk or a read-only warehouse costs speed, nothing else
+        with suppress(OSError):
+            temporary.unlink()

@@ -6,11 +6,15 @@ from types import ModuleType
 
 from geoquarry.schemas.errors import UnknownName, UsageError
 
-REQUIRES = {"local": ("duckdb", "geoquarry"), "spark": ("pyspark", "geoquarry[spark]")}
+REQUIRES = {
+    "local": ("duckdb", "geoquarry"),
+    "spark": ("pyspark", "geoquarry[spark]"),
+    "maxcompute": ("odps", "geoquarry[odps]"),
+}
 """Engine name -> the package it needs, and what to install to get it. A new engine is one line here
 and one module beside it."""
-PLANNED = {"maxcompute": "maxcompute", "odps": "maxcompute"}
-"""Names (and aliases) that are reserved for engines of a later version."""
+ALIASES = {"odps": "maxcompute"}
+"""Other names of engines."""
 
 
 def load(name: str) -> ModuleType:
@@ -19,7 +23,7 @@ def load(name: str) -> ModuleType:
     Parameters
     ----------
     name : str
-        A key of ``REQUIRES``.
+        A key of ``REQUIRES`` or of ``ALIASES``.
 
     Returns
     -------
@@ -29,7 +33,7 @@ def load(name: str) -> ModuleType:
     Raises
     ------
     UnknownName
-        No such engine, or one that comes with a later version.
+        No such engine.
     UsageError
         The package it needs is not installed.
 
@@ -37,15 +41,11 @@ def load(name: str) -> ModuleType:
     --------
     >>> load("sparc")
     Traceback (most recent call last):
-    geoquarry.schemas.errors.UnknownName: No engine 'sparc'. Choose one of: local, spark.
+    geoquarry.schemas.errors.UnknownName: No engine 'sparc'. Choose one of: ...
     """
-    choices = ", ".join(sorted(REQUIRES))
-    if name in PLANNED and name not in REQUIRES:
-        raise UnknownName(
-            f"Engine {name!r} ({PLANNED[name]}) comes with a later version. "
-            f"Choose one of: {choices}."
-        )
+    name = ALIASES.get(name, name)
     if name not in REQUIRES:
+        choices = ", ".join(sorted(REQUIRES))
         raise UnknownName(f"No engine {name!r}. Choose one of: {choices}.")
     package, install = REQUIRES[name]
     if find_spec(package) is None:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from geoquarry.engine.appender import Appender, AppendReport, append
+from geoquarry.engine.check import Problem, check
 from geoquarry.engine.driver import Driver
 from geoquarry.engine.plan import plan, select_index
 from geoquarry.engine.pool import EXECUTORS, in_threads
@@ -16,7 +17,7 @@ from geoquarry.engine.rows import read_batches
 from geoquarry.engine.run import Run, RunPlan, go_on
 from geoquarry.engine.sql import ScalarFunction, select
 from geoquarry.engine.table import Table
-from geoquarry.engine.vacuum import Problem, VacuumReport, check, vacuum
+from geoquarry.engine.vacuum import VacuumReport, vacuum
 from geoquarry.engine.warehouse import Warehouse, open_warehouse
 from geoquarry.schemas.errors import TableError, UnknownName, UsageError
 from geoquarry.schemas.job import Job
@@ -304,7 +305,12 @@ class Engine:
             lambda run: driver.run(run, lambda work, tasks, _: compute(work, tasks, run.check))
         )
 
-    def each(self, work: Callable[[Item], Answer], items: Sequence[Item]) -> Iterator[Answer]:
+    def each(
+        self,
+        work: Callable[[Item], Answer],
+        items: Sequence[Item],
+        check: Callable[[], None] = go_on,
+    ) -> Iterator[Answer]:
         """Do the same with many things, `workers` at a time.
 
         Parameters
@@ -312,13 +318,15 @@ class Engine:
         work : callable
             Can be pickled, so that every engine can carry it. What it raises ends everything.
         items : sequence
+        check : callable
+            Asked between items whether to go on; what it raises ends everything.
 
         Yields
         ------
         answer : Any
             As soon as it is there, so not in the order of the items.
         """
-        yield from in_threads(self.workers, work, items, go_on)
+        yield from in_threads(self.workers, work, items, check)
 
     # -- housekeeping -----------------------------------------------------------------------
 

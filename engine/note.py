@@ -5,15 +5,19 @@ They let `run --resume` find unfinished parts and keep `vacuum` from files of a 
 
 import json
 import os
-import socket
 import time
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 
-from geoquarry.engine.files import delete_folder, is_uri, list_files
+from geoquarry.engine.failpoint import failpoint
+from geoquarry.engine.files import finish, is_uri, list_files, unfinished
 from geoquarry.engine.layout import Layout
+from geoquarry.engine.lease import Process, this_process
+from geoquarry.engine.storage import writing
 
 FOREIGN_LEASE_S = 24 * 3600
 """A note of another host counts as alive for this long; there is no process to ask."""
+ATTEMPTS = 10
 
 
 @dataclass(frozen=True)
@@ -25,8 +29,8 @@ class Note:
     path : str
     group : str
         The job id, or ``append``.
-    commit_id, host : str
-    pid : int
+    commit_id : str
+    process : Process
     written_s : float
         Seconds since the epoch.
     """
@@ -34,32 +38,31 @@ class Note:
     path: str
     group: str
     commit_id: str
-    host: str
-    pid: int
+    process: Process
     written_s: float
 
     def is_live(self) -> bool:
         """Whether the process that wrote it may still be at work."""
-        if self.host != socket.gethostname():
-            return time.time() - self.written_s < FOREIGN_LEASE_S
-        if self.pid == os.getpid():
-            return True
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        except OSError:
-            return True
-        return True
+        return self.process.is_live(self.written_s, FOREIGN_LEASE_S)
 
 
 def write_note(layout: Layout, group: str, commit_id: str) -> Note:
     """Note down a commit that begins; written again it changes hands."""
     path = f"{layout.location}/parts/{group}/{commit_id}.json"
-    note = Note(path, group, commit_id, socket.gethostname(), os.getpid(), time.time())
-    said = {"commit_id": commit_id, "host": note.host, "pid": note.pid, "written": note.written_s}
-    with layout.io.new_output(path).create(overwrite=True) as stream:
-        stream.write(json.dumps(said).encode())
+    note = Note(path, group, commit_id, this_process(), time.time())
+    said = {"commit_id": commit_id, **asdict(note.process), "written": note.written_s}
+    for attempt in range(ATTEMPTS):
+        open_path = unfinished(path)
+        try:
+            with writing(path):
+                with layout.io.new_output(open_path).create(overwrite=True) as stream:
+                    failpoint("note.half")
+                    stream.write(json.dumps(said).encode())
+                finish(open_path, path)  # half a note would protect nobody's files
+            break
+        except FileNotFoundError:
+            if attempt == ATTEMPTS - 1:
+                raise  # else: another process has just taken the empty folder away
     return note
 
 
@@ -68,11 +71,9 @@ def forget_note(layout: Layout, note: Note) -> None:
     layout.io.delete(note.path)
     folder = os.path.dirname(note.path)
     # An object store has no folders, only names that begin alike.
-    if not is_uri(folder) and not list_files(layout.io, folder):
-        try:
-            delete_folder(layout.io, folder)
-        except OSError:
-            return  # another process has just put its note there
+    if not is_uri(folder):
+        with suppress(OSError):  # another process has its note there
+            os.rmdir(folder)
 
 
 def notes(layout: Layout, group: str | None = None) -> list[Note]:
@@ -80,6 +81,8 @@ def notes(layout: Layout, group: str | None = None) -> list[Note]:
     below = f"/{group}" if group else ""
     found = []
     for info in list_files(layout.io, f"{layout.location}/parts{below}", recursive=True):
+        if not info.path.endswith(".json"):
+            continue  # not finished
         try:
             with layout.io.new_input(info.path).open() as stream:
                 said = json.loads(stream.read())
@@ -88,11 +91,10 @@ def notes(layout: Layout, group: str | None = None) -> list[Note]:
                     info.path,
                     os.path.basename(os.path.dirname(info.path)),
                     str(said["commit_id"]),
-                    str(said["host"]),
-                    int(said["pid"]),
+                    Process(str(said["host"]), int(said["pid"]), str(said.get("born", ""))),
                     float(said["written"]),
                 )
             )
         except (OSError, ValueError, KeyError):
-            continue  # half written by a process that was killed, or just forgotten
+            continue  # just forgotten
     return sorted(found, key=lambda note: note.written_s, reverse=True)

@@ -1,34 +1,22 @@
 """ODL metadata of HDF-EOS files: ECS objects with class and value, and grid structures.
 
-Parsing is left to the pvl library; here repeated objects stay apart, pieces that were split over
-``name.0``, ``name.1`` are joined again, and a damaged text is one clear error.
+Repeated objects stay apart, pieces that were split over ``name.0``, ``name.1`` are joined again,
+and a damaged text is one clear error.
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
-from pvl.collections import PVLModule
-from pvl.decoder import OmniDecoder
-from pvl.exceptions import LexerError, ParseError, QuantityError
-from pvl.grammar import OmniGrammar
-from pvl.parser import OmniParser
-
+from geoquarry.engine.odl_reader import Block, OdlError, read_odl
 from geoquarry.schemas.errors import InputError
 
-_GRAMMAR = OmniGrammar()
 _MISSING = object()
 
 
-class _NoDates(OmniDecoder):  # type: ignore[misc]
-    """ECS text quotes its dates; trying some thirty date patterns on each word doubles the time."""
-
-    def decode_datetime(self, value: str) -> NoReturn:
-        raise ValueError(value)
-
-
-def parse(text: str, where: str) -> PVLModule:
+def parse(text: str, where: str) -> Block:
     """Read one ODL text into nested groups; repeated names are kept.
 
     Parameters
@@ -40,7 +28,7 @@ def parse(text: str, where: str) -> PVLModule:
 
     Returns
     -------
-    tree : pvl.PVLModule
+    tree : Block
         Groups and objects in file order.
 
     Raises
@@ -53,20 +41,12 @@ def parse(text: str, where: str) -> PVLModule:
     >>> parse("GROUP = A\\n  SIZE = 3\\nEND_GROUP = A\\nEND\\n", "here")["A"]["SIZE"]
     3
     """
-    clean = text.rstrip("\0 \t\r\n")
     try:
-        # StopIteration and friends: pvl lets them out when a text ends inside a block.
-        tree = OmniParser(grammar=_GRAMMAR, decoder=_NoDates(grammar=_GRAMMAR)).parse(clean)
-    except (LexerError, ParseError, QuantityError, StopIteration, ValueError, IndexError) as error:
-        reason = str(error.args[-1]) if error.args else "it ends inside a block"
+        return read_odl(text.rstrip("\0 \t\r\n"))
+    except OdlError as error:
         raise InputError(
-            f"{where}: damaged ODL metadata: {reason}. Fetch the file again."
+            f"{where}: damaged ODL metadata: {error}. Fetch the file again."
         ) from error
-    if getattr(tree, "errors", None):
-        raise InputError(
-            f"{where}: damaged ODL metadata near line {min(tree.errors)}. Fetch the file again."
-        )
-    return tree
 
 
 @dataclass(frozen=True)
@@ -115,7 +95,7 @@ class Metadata:
         return found
 
     def number(self, name: str, default: Any = _MISSING) -> float:
-        """The first value of a name as a float.
+        """The first value of a name as a finite float.
 
         Raises
         ------
@@ -124,10 +104,10 @@ class Metadata:
         """
         value = self.value(name, default)
         try:
-            return float(value)
+            return _finite(value)
         except (TypeError, ValueError):
             raise InputError(
-                f"{self.where}: metadata key {name} should be a number, found {value!r}."
+                f"{self.where}: metadata key {name} should be a number, found {value!r:.60}."
             ) from None
 
     def numbers(self, name: str, count: int) -> list[float]:
@@ -140,12 +120,12 @@ class Metadata:
         """
         value = self.value(name)
         try:
-            numbers = [float(x) for x in value]
+            numbers = [_finite(x) for x in value]
         except (TypeError, ValueError):
             numbers = []
         if len(numbers) != count:
             raise InputError(
-                f"{self.where}: metadata key {name} should be {count} numbers, found {value!r}."
+                f"{self.where}: metadata key {name} should be {count} numbers, found {value!r:.60}."
             )
         return numbers
 
@@ -231,14 +211,20 @@ def read(attributes: Mapping[str, Any], families: tuple[str, ...], where: str) -
     return Metadata(where, items)
 
 
-def _objects(tree: Any, class_: str) -> Iterator[tuple[str, str, Any]]:
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(value)
+    return number
+
+
+def _objects(tree: Block, class_: str) -> Iterator[tuple[str, str, Any]]:
     """Walk the tree; an object's class is its own, else that of the container around it."""
-    for name, node in tree.items():
-        if not isinstance(node, Mapping):
+    for name, node in tree.pairs:
+        if not isinstance(node, Block):
             continue
         own = str(node.get("CLASS", class_))
         if "VALUE" in node:
-            value = node["VALUE"]
-            yield name, own, sorted(value, key=str) if isinstance(value, frozenset) else value
+            yield name, own, node["VALUE"]
         else:
             yield from _objects(node, own)

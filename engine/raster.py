@@ -4,6 +4,7 @@ A frame is (crs, transform, shape). Fill never takes part in an average: it is t
 as nodata, which then weights the valid neighbours only.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ Bounds = tuple[float, float, float, float]
 """left, bottom, right, top."""
 Points = tuple[NDArray[np.float64], NDArray[np.float64]]
 
+MAX_BYTES = 4 * 2**30
+"""Largest raster that is decoded at once; a header may announce any size."""
 NODATA_INT16 = -32768
 LOWEST_M, HIGHEST_M = -500.0, 9000.0
 """Ground lies in between (Dead Sea shore -430 m, Everest 8849 m)."""
@@ -58,7 +61,12 @@ class GeoTiff:
 
 
 def read_geotiff(
-    path: str | Path, *, bounds: Bounds | None = None, crs: str | None = None, margin_px: int = 4
+    path: str | Path,
+    *,
+    bounds: Bounds | None = None,
+    crs: str | None = None,
+    margin_px: int = 4,
+    max_bytes: int = MAX_BYTES,
 ) -> GeoTiff | None:
     """Read a GeoTIFF, or only what lies under a box.
 
@@ -72,6 +80,8 @@ def read_geotiff(
         Of ``bounds``; the file's own by default.
     margin_px : int
         Pixels read beyond the box, so that an interpolation finds its neighbours.
+    max_bytes : int
+        Refuse to decode more, before anything is allocated.
 
     Returns
     -------
@@ -81,7 +91,7 @@ def read_geotiff(
     Raises
     ------
     InputError
-        Missing, unreadable, or without a coordinate system.
+        Missing, unreadable, without a coordinate system, or over ``max_bytes``.
     """
     path = Path(path)
     if not path.is_file():
@@ -98,6 +108,13 @@ def read_geotiff(
                 if found is None:
                     return None
                 window = found
+            pixels = math.ceil(window.width) * math.ceil(window.height)
+            nbytes = pixels * sum(np.dtype(name).itemsize for name in source.dtypes)
+            if nbytes > max_bytes:
+                raise InputError(
+                    f"{path}: {source.count} x {window.height} x {window.width} pixels there are "
+                    f"{nbytes} bytes, over the limit of {max_bytes}. Cut the file to the scene."
+                )
             at = source.window_transform(window)
             return GeoTiff(
                 data=source.read(window=window),

@@ -49,6 +49,17 @@ class FailedTile:
 
 
 @dataclass(frozen=True)
+class BadRow:
+    """One source row that a tile could not use; the tile was made from the others."""
+
+    tile_x: int
+    tile_y: int
+    granule_id: str
+    column: str
+    error: str
+
+
+@dataclass(frozen=True)
 class RunReport:
     """How a job ended.
 
@@ -63,6 +74,8 @@ class RunReport:
         Tiles per status: ``ok, partial, empty, failed, skipped`` (up to date), ``resumed`` is the
         part of the others taken from an earlier, unfinished run.
     failed : list of FailedTile
+    issues : list of BadRow
+        Rows left out of tiles that were computed now; failed tiles are in ``failed``.
     seconds : float
         Wall time from planning to commit.
     """
@@ -73,6 +86,7 @@ class RunReport:
     tiles: int
     counts: dict[str, int]
     failed: list[FailedTile] = field(default_factory=list)
+    issues: list[BadRow] = field(default_factory=list)
     seconds: float = 0.0
 
 

@@ -48,7 +48,9 @@ def _grids(text: str, where: str) -> dict[str, tuple[Transform, int, int]]:
             left, top = (float(x) for x in grid["UpperLeftPointMtrs"])
             right, bottom = (float(x) for x in grid["LowerRightMtrs"])
             names = [entry["DataFieldName"] for entry in grid["DataField"].values()]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            if min(columns, rows) < 1 or not all(map(math.isfinite, (left, top, right, bottom))):
+                raise ValueError((columns, rows, left, top, right, bottom))
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise InputError(f"{where}: a grid without its frame ({error!r}).") from error
         if projection != "GCTP_SNSOID":
             raise InputError(f"{where}: projection {projection!r}; only sinusoidal is read.")

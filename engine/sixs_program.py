@@ -18,6 +18,16 @@ from typing import Any
 from geoquarry.schemas.errors import GeoquarryError, InputError
 
 TIMEOUT_S = 120
+KEPT = (
+    "PATH",
+    "LD_LIBRARY_PATH",
+    "DYLD_LIBRARY_PATH",
+    "TMPDIR",
+    "LANG",
+    "LC_ALL",
+    "OMP_NUM_THREADS",
+)
+"""Variables that the child gets: what a program needs to start, and no keys of object stores."""
 
 
 def version() -> str:
@@ -139,9 +149,10 @@ def _bundled_libraries() -> Iterator[Path]:
 
 def _environment(library: Path | None, folder: str) -> dict[str, str]:
     """The child's environment, with a link named as 6S wants it in a private folder."""
+    own = {name: os.environ[name] for name in KEPT if name in os.environ}
     if library is None:
-        return dict(os.environ)
+        return own
     Path(folder, "libgfortran.so.5").symlink_to(library)
     # The wheel's own folder too: the runtime needs libquadmath from there.
-    folders = [folder, str(library.parent), os.environ.get("LD_LIBRARY_PATH", "")]
-    return {**os.environ, "LD_LIBRARY_PATH": os.pathsep.join(filter(None, folders))}
+    folders = [folder, str(library.parent), own.get("LD_LIBRARY_PATH", "")]
+    return {**own, "LD_LIBRARY_PATH": os.pathsep.join(filter(None, folders))}

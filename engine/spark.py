@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from geoquarry.engine import local
 from geoquarry.engine.driver import Driver, Execute
-from geoquarry.engine.run import Run
+from geoquarry.engine.run import Run, go_on
 from geoquarry.engine.spark_each import each
 from geoquarry.engine.spark_session import Session, checked, is_local, ship, slots, start
 from geoquarry.engine.spark_sql import in_sql
@@ -123,6 +123,11 @@ class Engine(local.Engine):
         execute = PLANS[self.plan](self.session)
         return Run(lambda run: driver.run(run, execute))
 
-    def each(self, work: Callable[[Item], Answer], items: Sequence[Item]) -> Iterator[Answer]:
+    def each(
+        self,
+        work: Callable[[Item], Answer],
+        items: Sequence[Item],
+        check: Callable[[], None] = go_on,
+    ) -> Iterator[Answer]:
         """Do the same with many things, each a task; see `engine.local.Engine.each`."""
-        return each(self.session, work, items)
+        return each(self.session, work, items, check)

@@ -13,7 +13,10 @@ Answer = TypeVar("Answer")
 
 
 def each(
-    session: Session, work: Callable[[Item], Answer], items: Sequence[Item]
+    session: Session,
+    work: Callable[[Item], Answer],
+    items: Sequence[Item],
+    check: Callable[[], None] = go_on,
 ) -> Iterator[Answer]:
     """Do the same with many things on the workers of a session; see `engine.local.Engine.each`.
 
@@ -26,6 +29,8 @@ def each(
     work : callable
         Pickled; what it is made of must be importable on the workers.
     items : sequence
+    check : callable
+        Asked a few times a second whether to go on; what it raises ends everything.
 
     Yields
     ------
@@ -41,7 +46,7 @@ def each(
         session,
         work,
         items,
-        check=go_on,
+        check=check,
         group=job_group(uuid.uuid4().hex),
         about=f"geoquarry {type(work).__name__}: {len(items)} items",
     )

@@ -8,7 +8,7 @@ prepare, and it shows that the functions of plain SQL give the same maps.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import pyarrow as pa
 
@@ -152,6 +152,7 @@ class RowWork(TileWork):
     """Tile work that is done already but for the writing."""
 
     row: dict[str, Any] = field(default_factory=dict, compare=False)
+    timed: ClassVar[bool] = False
 
     def compute(self, task: TileTask) -> dict[str, Any]:
         """The row as it came."""

@@ -13,6 +13,8 @@ from geoquarry.engine.spark_session import Session, checked
 from geoquarry.engine.spark_tables import view
 from geoquarry.engine.spark_tasks import explained
 from geoquarry.engine.sql import BATCH_ROWS, ScalarFunction, parse_select, short, table_names
+from geoquarry.engine.sql import select as in_duckdb
+from geoquarry.engine.sql_ledger import only_ledger
 from geoquarry.engine.tile import find_udf
 from geoquarry.engine.warehouse import Warehouse, open_warehouse
 from geoquarry.schemas.errors import UsageError
@@ -117,9 +119,12 @@ def select(
 ) -> pa.RecordBatchReader:
     """Answer one SELECT on tables of the warehouse; see `Engine.sql`.
 
-    The text is in Spark's dialect. The answer is collected on the driver.
+    The text is in Spark's dialect. The answer is collected on the driver. The ledger is not in
+    Spark: a SELECT on it is answered here.
     """
     tree = parsed(text)
+    if only_ledger(tree, table_names(tree)):
+        return in_duckdb(warehouse, text, {})
     for name in table_names(tree):
         view(session, warehouse.table(name))
     register_methods(session)

@@ -8,14 +8,14 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
-import sqlglot
 from duckdb.func import FunctionNullHandling, PythonUDFType
 from sqlglot import exp
-from sqlglot.errors import SqlglotError
 
 from geoquarry.engine.duck import connect, lock_settings
 from geoquarry.engine.files import in_filesystem
 from geoquarry.engine.index import load_index
+from geoquarry.engine.sql_ledger import is_ledger, ledger_names, register_ledger
+from geoquarry.engine.sql_text import read_trees, reason
 from geoquarry.engine.table import Table
 from geoquarry.engine.warehouse import Warehouse
 from geoquarry.schemas.errors import UsageError
@@ -88,10 +88,12 @@ def select(
             rasters = {blob.lower() for blob in table.layout.blobs}
             whole = bool(rasters & columns) or reads_whole_rows(tree)
             connection.register(name, _dataset(table) if whole else _metadata(table, columns))
+        for name in ledger_names(tree):
+            register_ledger(connection, warehouse.ledger, name)
         reader = connection.sql(text).to_arrow_reader(BATCH_ROWS)
     except duckdb.Error as error:
         connection.close()
-        raise UsageError(f"SQL {short(text)!r}: {_reason(error)}") from error
+        raise UsageError(f"SQL {short(text)!r}: {reason(error)}") from error
     except BaseException:
         connection.close()
         raise
@@ -118,12 +120,7 @@ def parse_select(text: str, dialect: str = "duckdb") -> exp.Expression:
     Traceback (most recent call last):
     geoquarry.schemas.errors.UsageError: 'DROP TABLE x' is not one SELECT statement...
     """
-    try:
-        trees = sqlglot.parse(text, dialect=dialect)
-    except (SqlglotError, RecursionError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UsageError(f"Cannot read the SQL {short(text)!r}: {reason[:200]}") from error
-    trees = [tree for tree in trees if tree is not None]
+    trees = read_trees(text, dialect, f"the SQL {short(text)!r}")
     if len(trees) != 1 or not isinstance(trees[0], exp.Select | exp.SetOperation):
         raise UsageError(
             f"{short(text)!r} is not one SELECT statement. INSERT ... SELECT with a tile method "
@@ -133,7 +130,7 @@ def parse_select(text: str, dialect: str = "duckdb") -> exp.Expression:
 
 
 def table_names(tree: exp.Expression) -> list[str]:
-    """Tables a statement reads, without the names that it defines itself.
+    """Tables a statement reads, without the ledger's and the names that it defines itself.
 
     Raises
     ------
@@ -147,6 +144,8 @@ def table_names(tree: exp.Expression) -> list[str]:
             raise UsageError(
                 f"{short(table.sql(dialect='duckdb'))!r}: SQL reads the warehouse's tables only."
             )
+        if is_ledger(table):
+            continue
         if table.args.get("db"):
             raise UsageError(f"{table.sql(dialect='duckdb')!r}: write the table name without dots.")
         if table.name.lower() not in own:
@@ -220,14 +219,10 @@ def _batches(
     try:
         yield from reader
     except (duckdb.Error, pa.ArrowException, OSError) as error:
-        raise UsageError(f"SQL {short(text)!r}: {_reason(error)}") from error
+        raise UsageError(f"SQL {short(text)!r}: {reason(error)}") from error
     finally:
         reader.close()
         connection.close()
-
-
-def _reason(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def short(text: str) -> str:

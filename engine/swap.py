@@ -15,6 +15,8 @@ from pyiceberg.table.snapshots import Operation
 # public, so they are used here only and tests/engine/test_commit.py watches them.
 from pyiceberg.table.update.snapshot import _ManifestMergeManager, _OverwriteFiles
 
+from geoquarry.engine.failpoint import failpoint
+
 MANIFESTS = 20
 """A commit that would leave more manifests than this merges them."""
 MANIFEST_BYTES = 8 * 1024 * 1024
@@ -96,3 +98,4 @@ def swap_files(
         for file in add:
             swap.append_data_file(file)
         swap.commit()
+        failpoint("commit.manifests")

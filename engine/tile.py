@@ -1,13 +1,11 @@
 """One tile through one UDF: the part of a job that runs on a worker, on every engine alike."""
 
 import json
-import shutil
-import tempfile
+import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
@@ -17,50 +15,61 @@ from geoquarry.engine.layout import Layout
 from geoquarry.engine.plan import TileTask
 from geoquarry.engine.rows import as_dict, read_batches
 from geoquarry.engine.run import Cancelled, go_on
-from geoquarry.schemas.blob import header
+from geoquarry.schemas.answer import (
+    GOOD,
+    LONGEST_MESSAGE,
+    Call,
+    Target,
+    Tile,
+    TileJob,
+    find_udf,
+)
 from geoquarry.schemas.digest import input_digest
-from geoquarry.schemas.errors import BlobError, TableError, UsageError
+from geoquarry.schemas.errors import TableError, UsageError
 from geoquarry.schemas.job import Job
-from geoquarry.schemas.tables import STATUS, facts, output_bands
+from geoquarry.schemas.tables import facts, output_bands
 
-GOOD = frozenset(("ok", "partial", "empty"))
-LONGEST_MESSAGE = 2000
-Udf = Callable[[Iterable[Mapping[str, Any]], "TileJob"], Mapping[str, Any]]
-
-
-@dataclass(frozen=True)
-class TileJob:
-    """What a UDF is told about the tile it works on.
-
-    Attributes
-    ----------
-    method : str
-    params : dict
-    sensor, grid : str
-    tile_x, tile_y : int
-    spill_dir : str
-        A folder of its own, deleted afterwards.
-    """
-
-    method: str
-    params: dict[str, Any]
-    sensor: str
-    grid: str
-    tile_x: int
-    tile_y: int
-    spill_dir: str
+__all__ = [
+    "GOOD",
+    "LONGEST_MESSAGE",
+    "Finished",
+    "Part",
+    "TileJob",
+    "TileWork",
+    "call_of",
+    "check_source",
+    "check_target",
+    "digest_of_task",
+    "find_udf",
+    "part_name",
+    "target_of",
+]
 
 
 @dataclass(frozen=True)
-class Part:
-    """One finished tile: its file and what the report says about it."""
+class Finished:
+    """One finished tile: what the report says about it."""
 
     tile_x: int
     tile_y: int
     status: str
     message: str
+    resumed: bool = field(default=False, kw_only=True)
+    seconds: float | None = field(default=None, kw_only=True)
+    """How long the worker took; None where a query made the row."""
+    issues: tuple[Mapping[str, str], ...] = field(default=(), kw_only=True)
+    """Source rows that could not be used, as the result row lists them."""
+
+
+@dataclass(frozen=True)
+class Part(Finished):
+    """One finished tile and its file."""
+
     file: WrittenFile
-    resumed: bool = False
+
+
+def unheard(task: TileTask) -> None:
+    """Where nobody can hear that a task begins."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +89,13 @@ class TileWork:
     job_id: str
     commit_id: str
     check: Callable[[], None] = field(default=go_on, compare=False)
+    began: Callable[[TileTask], None] = field(default=unheard, compare=False)
+    """Told of each task that begins, in the driver's own process only."""
+    timed: ClassVar[bool] = True
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the cancel check, which lives in the driver's process."""
-        return {**self.__dict__, "check": go_on}
+        """Without what lives in the driver's process."""
+        return {**self.__dict__, "check": go_on, "began": unheard}
 
     def __call__(self, task: TileTask) -> Part:
         """Read the tile's rows, run the UDF, write the part file.
@@ -94,6 +106,8 @@ class TileWork:
         Every attempt writes a file of its own: a worker may be killed or run twice. The file that
         the returned part names is the one to commit; others are left to `vacuum`.
         """
+        self.began(task)
+        since = time.monotonic()
         row = self.compute(task)
         name = f"{part_name(task.tile_x, task.tile_y)}-{uuid.uuid4().hex[:8]}"
         path = self.target.data_path(self.commit_id, name)
@@ -104,55 +118,25 @@ class TileWork:
         except BaseException:
             writer.abort()
             raise
-        return Part(task.tile_x, task.tile_y, row["status"], row["message"] or "", file)
+        seconds = time.monotonic() - since if self.timed else None
+        return Part(
+            task.tile_x,
+            task.tile_y,
+            row["status"],
+            row["message"] or "",
+            file,
+            seconds=seconds,
+            issues=tuple(row.get("issues") or ()),
+        )
 
     def compute(self, task: TileTask) -> dict[str, Any]:
         """The result row of one tile."""
-        job = self.job
-        told = facts(job.schema)
-        row: dict[str, Any] = {
-            "grid": told["grid"],
-            "tile_x": task.tile_x,
-            "tile_y": task.tile_y,
-            "method": job.method,
-            "input_digest": digest_of_task(job, task),
-        }
-        provenance = {
-            "method": job.method,
-            "params": job.params,
-            "package_version": job.package_version,
-            "job_id": self.job_id,
-            "source": job.source,
-        }
-        spill_dir = tempfile.mkdtemp(prefix="geoquarry-")
-        try:
-            tile = TileJob(
-                job.method,
-                dict(job.params),
-                told["sensor"],
-                told["grid"],
-                task.tile_x,
-                task.tile_y,
-                spill_dir,
+        with Tile(call_of(self.job, task, self.job_id), target_of(self.target.schema)) as tile:
+            return tile.row(
+                lambda told: find_udf(self.job.udf)(self.rows(task), told),
+                accept=lambda row: row_batch(row, self.target),
+                through=(Cancelled,),
             )
-            answer = dict(find_udf(job.udf)(self.rows(task), tile))
-            said = answer.pop("provenance", None) or {}
-            row.update(checked(answer, self.target))
-            row["provenance"] = json.dumps({**provenance, **said}, sort_keys=True)
-            row_batch(row, self.target)  # a wrong type is this tile's failure too
-        except Cancelled:
-            raise
-        except Exception as error:
-            keep = ("grid", "tile_x", "tile_y", "method", "input_digest")
-            row = {name: row[name] for name in keep}
-            row["status"] = "failed"
-            row["message"] = f"{type(error).__name__}: {error}"[:LONGEST_MESSAGE]
-            row["granules"] = sorted({ref.granule_id for ref in task.rows})
-            row["provenance"] = json.dumps(provenance, sort_keys=True)
-        finally:
-            shutil.rmtree(spill_dir, ignore_errors=True)
-        row.setdefault("message", "")
-        return row
 
     def rows(self, task: TileTask) -> Iterator[dict[str, Any]]:
         """Source rows of a tile, one in memory, with the columns that lookups add."""
@@ -187,67 +171,34 @@ def digest_of_task(job: Job, task: TileTask) -> str:
     )
 
 
-def find_udf(name: str) -> Udf:
-    """The function behind ``package.module:function``.
+def call_of(job: Job, task: TileTask, job_id: str) -> Call:
+    """A tile of a job as plain data, for whoever computes it."""
+    told = facts(job.schema)
+    return Call(
+        method=job.method,
+        params=job.params,
+        sensor=told["sensor"],
+        grid=told["grid"],
+        tile_x=task.tile_x,
+        tile_y=task.tile_y,
+        input_digest=digest_of_task(job, task),
+        granules=tuple(sorted({ref.granule_id for ref in task.rows})),
+        provenance={
+            "method": job.method,
+            "params": job.params,
+            "package_version": job.package_version,
+            "job_id": job_id,
+            "source": job.source,
+        },
+    )
 
-    Raises
-    ------
-    UsageError
-        No such module or function.
 
-    Examples
-    --------
-    >>> find_udf("json:dumps") is json.dumps
-    True
-    """
-    module, _, function = name.partition(":")
-    try:
-        found: Udf = getattr(import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UsageError(
-            f"No UDF {name!r} ({error}). Write it as package.module:function."
-        ) from error
-    return found
-
-
-def checked(answer: dict[str, Any], target: Layout) -> dict[str, Any]:
-    """What a UDF answered, if it fits the target table.
-
-    Raises
-    ------
-    TableError
-        An unknown column or status, a missing or damaged raster, another dtype than declared.
-    """
-    status = answer.get("status")
-    if status not in STATUS:
-        raise TableError(
-            f"The UDF answered status {status!r}; it must be one of {', '.join(STATUS)}."
-        )
-    own = {"grid", "tile_x", "tile_y", "method", "input_digest"} & set(answer)
-    unknown = set(answer) - set(target.schema.names) | own
-    if unknown:
-        raise TableError(
-            f"The UDF answered columns that are not its own: {', '.join(sorted(unknown))}."
-        )
-    declared = {band.name: band.dtype for band in output_bands(target.schema)}
+def target_of(schema: pa.Schema) -> Target:
+    """What a table of answers takes, as plain data."""
+    declared = {band.name: band.dtype for band in output_bands(schema)}
     declared |= {"flags": "uint16", "count": "uint8"}
-    for name in target.blobs:
-        value = answer.get(name)
-        if value is None:
-            if status in ("ok", "partial") and name in declared:
-                raise TableError(f"The UDF answered status {status!r} but no {name!r}.")
-            continue
-        try:
-            dtype = header(value).dtype
-        except (BlobError, TypeError) as error:
-            raise TableError(
-                f"The UDF answered {name!r}, which is no tile blob: {error}"
-            ) from error
-        if name in declared and dtype != declared[name]:
-            raise TableError(
-                f"The UDF answered {name!r} as {dtype}, the table declares {declared[name]}."
-            )
-    return {**answer, "granules": sorted(answer.get("granules") or [])}
+    blobs = [field.name for field in schema if pa.types.is_binary(field.type)]
+    return Target(tuple(schema.names), {name: declared.get(name) for name in blobs})
 
 
 def check_source(job: Job, source: pa.Schema) -> None:
@@ -272,3 +223,25 @@ def check_source(job: Job, source: pa.Schema) -> None:
             raise TableError(
                 f"Table {job.source!r} has {name} {have.get(name)!r}, the job {need.get(name)!r}."
             )
+
+
+def check_target(job: Job, have: dict[str, Any]) -> None:
+    """Refuse a target whose facts say that it was made for something else.
+
+    Raises
+    ------
+    TableError
+        Another kind, sensor, grid, method or other output bands.
+    """
+    need = facts(job.schema)
+    for name in ("kind", "sensor", "grid", "method"):
+        if have.get(name) != need.get(name):
+            raise TableError(
+                f"Table {job.target!r} holds {name} {have.get(name)!r}, this job makes "
+                f"{need.get(name)!r}. Choose another target, or drop the table first."
+            )
+    if json.dumps(have.get("bands")) != json.dumps(need.get("bands")):
+        raise TableError(
+            f"Table {job.target!r} was made with other output bands than this job makes. "
+            "Choose another target, or drop the table first."
+        )

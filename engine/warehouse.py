@@ -27,6 +27,9 @@ from geoquarry.engine.files import (
     storage_options,
 )
 from geoquarry.engine.layout import iceberg_schema, table_properties
+from geoquarry.engine.ledger import Ledger
+from geoquarry.engine.ledger_tables import ledger_url
+from geoquarry.engine.storage import catalog_trouble, is_busy, writing
 from geoquarry.engine.table import Table
 from geoquarry.schemas.errors import TableError, UnknownName, UsageError
 
@@ -94,6 +97,12 @@ class Warehouse:
         A folder is stored as its real path, so that a link to it is the same warehouse.
     catalog : str, optional
         See `open_warehouse`.
+
+    Attributes
+    ----------
+    location : str
+    ledger : Ledger
+        What jobs did: a file in the folder, or tables in the catalog's database.
     """
 
     def __init__(self, location: str, catalog: str | None = None) -> None:
@@ -103,9 +112,11 @@ class Warehouse:
             options = storage_options(location)
             self.location = location.rstrip("/")
             check_reachable(SharedFileIO(options), self.location)
+            self.ledger = Ledger(url, own_file=False)
         else:
             self.location = made_folder(location, catalog)
             url = sqlite_url(os.path.join(self.location, CATALOG_FILE))
+            self.ledger = Ledger(ledger_url(self.location), own_file=True)
         self._cache = cache_folder(url)
         self.catalog = patiently(lambda: open_catalog(url, self.location, options))
 
@@ -141,14 +152,15 @@ class Warehouse:
             # Nothing stops another catalog from using this prefix: files must never mix.
             location += f"-{uuid.uuid4().hex[:12]}"
         try:
-            made = patiently(
-                lambda: self.catalog.create_table(
-                    (NAMESPACE, name),
-                    schema=iceberg_schema(schema),
-                    location=location,
-                    properties=table_properties(schema),
+            with writing(location):
+                made = patiently(
+                    lambda: self.catalog.create_table(
+                        (NAMESPACE, name),
+                        schema=iceberg_schema(schema),
+                        location=location,
+                        properties=table_properties(schema),
+                    )
                 )
-            )
         except TableAlreadyExistsError as error:
             if is_uri(location):
                 delete_folder(SharedFileIO(self.catalog.properties), location)
@@ -237,8 +249,7 @@ def patiently(ask: Callable[[], Answer], attempts: int = 6) -> Answer:
             if attempt >= 2:
                 raise
         except DatabaseError as error:
-            busy = re.search("locked|already exists|busy|unique", str(error.orig), re.I)
-            if not busy or attempt == attempts - 1:
-                raise TableError(f"The catalog does not answer: {error.orig}") from error
+            if not is_busy(error) or attempt == attempts - 1:
+                raise catalog_trouble(error) from error
             time.sleep(0.05 * 2**attempt)
     raise AssertionError("unreachable")

@@ -1,10 +1,9 @@
 """Conditions from outside: read as a tree, checked against an allow-list, written back as SQL."""
 
 import pyarrow as pa
-import sqlglot
 from sqlglot import exp
-from sqlglot.errors import SqlglotError
 
+from geoquarry.engine.sql_text import read_trees, written
 from geoquarry.schemas.errors import UsageError
 
 _TIME = (
@@ -59,10 +58,9 @@ def condition(where: str, schema: pa.Schema) -> str:
     if len(where) > MAX_LENGTH:
         raise UsageError(f"Condition of {len(where)} characters is over the limit of {MAX_LENGTH}.")
     shown = where if len(where) <= 200 else where[:200] + "..."
-    try:
-        trees = sqlglot.parse(f"SELECT 1 FROM t WHERE {where}", dialect="duckdb")
-    except (SqlglotError, RecursionError) as error:
-        raise UsageError(f"Cannot read the condition {shown!r}: {_first_line(error)}") from error
+    what = f"the condition {shown!r}"
+    text = f"SELECT 1 FROM t WHERE {where}"  # nosec B608: only parsed, never run
+    trees = read_trees(text, "duckdb", what)
     if len(trees) != 1 or not isinstance(trees[0], exp.Select):
         raise UsageError(f"{shown!r} is not one condition; give what stands after WHERE.")
     select = trees[0]
@@ -85,8 +83,7 @@ def condition(where: str, schema: pa.Schema) -> str:
             )
         if isinstance(node, exp.Column):
             _resolve(node, known, shown)
-    text: str = tree.sql(dialect="duckdb", normalize_functions="upper", comments=False)
-    return text
+    return written(tree, "duckdb", what)
 
 
 def _resolve(column: exp.Column, known: dict[str, pa.Field], shown: str) -> None:
@@ -109,8 +106,3 @@ def _name_of(node: exp.Expression) -> str:
     if isinstance(node, exp.Anonymous):
         return f"function {node.name!r}"
     return type(node).__name__
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).splitlines()
-    return lines[0][:200] if lines else type(error).__name__

@@ -11,14 +11,17 @@ from typing import Any
 from geoquarry.engine import load
 from geoquarry.engine.pool import EXECUTORS
 from geoquarry.jobs import (
+    adopt,
     demo,
     doctor,
     download,
     export,
     housekeeping,
     ingest,
+    job,
     lut_build,
     lut_check,
+    publish,
     run,
     simulate,
     sql,
@@ -36,10 +39,16 @@ WITH_ENGINE = {
     "upload": (upload.add_arguments, upload.main, "CSV or Parquet rows to a table"),
     "run": (run.add_arguments, run.main, "a tile method over a table"),
     "sql": (sql.add_arguments, sql.main, "any SQL; an INSERT with a tile method starts a job"),
+    "adopt": (adopt.add_arguments, adopt.main, "a published table to rows of ours"),
+    "publish": (publish.add_arguments, publish.main, "a table of ours in the published layout"),
     "download": (download.add_arguments, download.main, "rows to CSV or Parquet"),
     "export": (export.add_arguments, export.main, "rows to GeoTIFF or COG"),
     "lut build": (lut_build.add_arguments, lut_build.main, "make a lookup table with 6S"),
     "lut check": (lut_check.add_arguments, lut_check.main, "compare the lookup table with 6S"),
+    "jobs": (job.add_list_arguments, job.list_jobs, "what was done, and how it ended"),
+    "job show": (job.add_show_arguments, job.show, "one job, and what failed in it"),
+    "job retry": (job.add_id_argument, job.retry, "do again what failed"),
+    "job cancel": (job.add_id_argument, job.cancel, "make a job stop"),
     "tables": (None, housekeeping.tables, "list the tables"),
     "describe": (housekeeping.add_table_argument, housekeeping.describe, "columns of a table"),
     "history": (housekeeping.add_table_argument, housekeeping.history, "snapshots of a table"),
@@ -56,10 +65,24 @@ WITHOUT_ENGINE = {
 }
 
 
-GROUPS = {"lut": "the lookup table of the atmosphere"}
+GROUPS = {"job": "one job of the ledger", "lut": "the lookup table of the atmosphere"}
 """First words of commands of two words."""
-OPTIONS = {"local": ("workers", "executor"), "spark": ("workers", "master", "conf", "plan")}
+OPTIONS = {
+    "local": ("workers", "executor"),
+    "spark": ("workers", "master", "conf", "plan"),
+    "maxcompute": (
+        *("workers", "plan", "project", "endpoint", "tunnel_endpoint", "access_id", "secret_file"),
+        *("odps_schema", "quota", "image", "prefix"),
+    ),
+}
 """Engine -> its options on the command line, and of its `open_engine`."""
+PLANS = {"spark": ("direct", "sql"), "maxcompute": ("auto", "collect", "udtf", "udaf")}
+"""Engine -> its ways to compute a tile."""
+NOT_ON = {
+    ("maxcompute", "relocate"): "its tables lie in a project, not in a folder that can be moved",
+    ("maxcompute", "lut build"): "6S cannot run there: build the table with --engine local",
+}
+"""Commands that an engine has no use for, and why."""
 MAKES_A_WAREHOUSE = ("ingest", "lut build", "lut check", "upload")
 """All other commands need one that is there."""
 
@@ -81,7 +104,10 @@ def build_parser() -> argparse.ArgumentParser:
         help="database of a URI warehouse, as SQLAlchemy writes it (default $GEOQUARRY_CATALOG)",
     )
     common.add_argument(
-        "--engine", choices=sorted(load.REQUIRES), default="local", help="where it runs"
+        "--engine",
+        choices=sorted({*load.REQUIRES, *load.ALIASES}),
+        default="local",
+        help="where it runs",
     )
     common.add_argument("--workers", type=int, help="tiles at a time (default: all cores)")
     common.add_argument(
@@ -97,9 +123,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     common.add_argument(
         "--plan",
-        choices=["direct", "sql"],
-        help="spark: workers read the files themselves (default), or rows go through Spark",
+        choices=[name for names in PLANS.values() for name in names],
+        help="spark: workers read the files themselves (direct, default), or rows go through Spark "
+        "(sql); maxcompute: rows of a tile collected (collect), streamed (udtf) or merged (udaf), "
+        "or chosen by their size (auto, default)",
     )
+    _add_maxcompute(common)
     parser = argparse.ArgumentParser(
         prog="geoquarry",
         description="Satellite scenes to mineral maps.",
@@ -124,19 +153,44 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_maxcompute(common: argparse.ArgumentParser) -> None:
+    """Options of `engine.maxcompute.Engine`; a secret is never one of them."""
+    group = common.add_argument_group("maxcompute")
+    for name, default in (("project", "PROJECT_NAME"), ("endpoint", "ENDPOINT")):
+        group.add_argument(f"--{name}", help=f"of the service (default $ODPS_{default})")
+    group.add_argument("--tunnel-endpoint", help="of the tunnel (default: the service names it)")
+    group.add_argument("--access-id", metavar="ID", help="who asks (default $ODPS_ACCESS_ID, ...)")
+    group.add_argument(
+        "--secret-file",
+        metavar="FILE",
+        help="the secret of --access-id stands in its first line (default $ODPS_ACCESS_KEY, ...)",
+    )
+    group.add_argument("--odps-schema", metavar="SCHEMA", help="of a project that has schemas")
+    group.add_argument("--quota", help="that jobs run in")
+    group.add_argument("--image", help="of the workers (default: the one that has what is needed)")
+    group.add_argument("--prefix", help="before all names of ours in the project")
+
+
 def engine_options(args: argparse.Namespace) -> dict[str, Any]:
     """What the command line says about its engine.
 
     Raises
     ------
     UsageError
-        An option of another engine, or a setting without a value.
+        An option or a command of another engine, or a setting without a value.
     """
+    why = NOT_ON.get((args.engine, args.command))
+    if why is not None:
+        raise UsageError(f"Engine {args.engine} has no {args.command!r}: {why}.")
     given = {name: getattr(args, name) for names in OPTIONS.values() for name in names}
     for name, value in given.items():
         if value is not None and name not in OPTIONS[args.engine]:
             engines = ", ".join(engine for engine, names in OPTIONS.items() if name in names)
-            raise UsageError(f"--{name} is an option of --engine {engines}, not {args.engine}.")
+            option = name.replace("_", "-")
+            raise UsageError(f"--{option} is an option of --engine {engines}, not {args.engine}.")
+    if args.plan is not None and args.plan not in PLANS[args.engine]:
+        choices = ", ".join(PLANS[args.engine])
+        raise UsageError(f"--plan {args.plan}: --engine {args.engine} has {choices}.")
     if args.conf is not None:
         pairs = [setting.partition("=") for setting in args.conf]
         wrong = [key for key, equals, _ in pairs if not (key and equals)]
@@ -153,6 +207,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if args.command in WITHOUT_ENGINE:
             return WITHOUT_ENGINE[args.command][1](args)
+        args.engine = load.ALIASES.get(args.engine, args.engine)
         options = engine_options(args)  # what is wrong in any case, before anything is loaded
         engine = load.load(args.engine).open_engine(
             args.warehouse,
@@ -164,7 +219,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return WITH_ENGINE[args.command][1](args, engine)
     except GeoquarryError as error:
         if args.verbose:
-            traceback.print_exc()
+            say(traceback.format_exc())
         say(f"geoquarry {args.command}: {error}")
         return WRONG_USAGE if isinstance(error, UsageError) else FAILED
     except KeyboardInterrupt:
@@ -175,7 +230,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
     except OSError as error:  # no permission, disk full, a file where a folder should be
         if args.verbose:
-            traceback.print_exc()
+            say(traceback.format_exc())
         say(f"geoquarry {args.command}: {error}")
         return FAILED
 

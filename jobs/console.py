@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
+from geoquarry.schemas.redact import redacted
+
 DONE, FAILED, WRONG_USAGE, SOME_FAILED = 0, 1, 2, 3
 """Exit codes: all done, failed, wrong usage, finished with some rows failed (listed)."""
 
@@ -18,8 +20,8 @@ T = TypeVar("T")
 
 
 def say(text: str) -> None:
-    """Tell a person something (stderr), past a progress bar that may be there."""
-    tqdm.write(text, file=sys.stderr)
+    """Tell a person something (stderr), past a progress bar that may be there; no secrets."""
+    tqdm.write(redacted(text), file=sys.stderr)
 
 
 def answer(content: Any, *, as_json: bool) -> None:

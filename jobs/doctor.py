@@ -8,6 +8,7 @@ from pathlib import Path
 
 from geoquarry.engine import sixs
 from geoquarry.engine.load import REQUIRES
+from geoquarry.engine.maxcompute_account import account_of, set_variables
 from geoquarry.engine.spark_java import find_java
 from geoquarry.jobs.console import DONE, FAILED, answer, table_text
 from geoquarry.jobs.version import package_version
@@ -15,7 +16,7 @@ from geoquarry.schemas.errors import GeoquarryError
 from geoquarry.schemas.sensor import sensors
 from geoquarry.udfs.lut import lut
 
-NEEDED = ("numpy", "scipy", "pyarrow", "duckdb", "sqlglot", "pyiceberg", "pyhdf", "rasterio", "pvl")
+NEEDED = ("numpy", "scipy", "pyarrow", "duckdb", "sqlglot", "pyiceberg", "pyhdf", "rasterio")
 OPTIONAL = {"matplotlib": "pictures: pip install '.[demo]' in a clone"}
 
 
@@ -29,7 +30,7 @@ def examine(warehouse: str) -> list[dict[str, str]]:
     Returns
     -------
     findings : list of dict
-        ``what, state`` (ok, missing, later) and ``about``.
+        ``what, state`` (ok or missing) and ``about``.
     """
     found = [{"what": "geoquarry", "state": "ok", "about": package_version()}]
     python = ".".join(map(str, sys.version_info[:3]))
@@ -52,7 +53,7 @@ def examine(warehouse: str) -> list[dict[str, str]]:
     found += [_sixs(), *map(_table, sensors()), _proj(), _warehouse(warehouse)]
     found.append({"what": "engine local", "state": "ok", "about": "needs no Java"})
     found.append(_spark())
-    found.append({"what": "engine maxcompute", "state": "later", "about": "not in this version"})
+    found.append(_maxcompute())
     return found
 
 
@@ -88,6 +89,28 @@ def _spark() -> dict[str, str]:
         return {"what": what, "state": "missing", "about": str(error)}
     about = f"pyspark {version(package)}, Java {java.version} of {java.origin} ({java.home})"
     return {"what": what, "state": "ok", "about": about}
+
+
+def _maxcompute() -> dict[str, str]:
+    """Whether the client is there, which variables are set, and whether the project answers."""
+    what = "engine maxcompute"
+    package, install = REQUIRES["maxcompute"]
+    if find_spec(package) is None:
+        return {"what": what, "state": "missing", "about": f"pip install '{install}'"}
+    about = f"pyodps {version('pyodps')}"
+    names = set_variables()
+    if not names:
+        mend = "no project: set $ODPS_PROJECT_NAME, $ODPS_ENDPOINT and credentials to use one"
+        return {"what": what, "state": "ok", "about": f"{about}, {mend}"}
+    about += f", set: {', '.join(names)}"
+    try:
+        account = account_of()
+        from geoquarry.engine.maxcompute_connection import Connection
+
+        Connection(account).reach()
+    except GeoquarryError as error:
+        return {"what": what, "state": "missing", "about": f"{about}; {error}"}
+    return {"what": what, "state": "ok", "about": f"{about}; {account.project!r} answers"}
 
 
 def _proj() -> dict[str, str]:

@@ -3,17 +3,24 @@
 import argparse
 import csv
 from collections import Counter
-from importlib import import_module
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from geoquarry.engine.atomic import replacing
-from geoquarry.engine.exchange import HEX_STYLES, rows_of, write_csv, write_parquet
+from geoquarry.engine.exchange import HEX_STYLES, Row, rows_of, write_csv, write_parquet
 from geoquarry.engine.local import Engine
-from geoquarry.jobs.coefficients import with_coefficients
 from geoquarry.jobs.console import DONE, answer, say, watched
+from geoquarry.jobs.published import (
+    Layout,
+    add_layout_arguments,
+    layout_of,
+    published_records,
+    tell,
+)
 from geoquarry.schemas.errors import UsageError
-from geoquarry.schemas.tables import facts
 
 SUFFIXES = (".csv", ".parquet")
 LAYOUTS = ("own", "published")
@@ -37,8 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--layout",
         choices=LAYOUTS,
         default=LAYOUTS[0],
-        help="CSV: our columns, or the published 26 columns of a tiles table",
+        help="CSV: our columns, or the published ones of tiles or of results",
     )
+    add_layout_arguments(parser)
     parser.add_argument("--explain", action="store_true", help="say what would be done, and stop")
 
 
@@ -51,6 +59,7 @@ def download(
     as_of: int | None = None,
     hexadecimal: str = "blob",
     layout: str = "own",
+    published: Layout | None = None,
 ) -> int:
     """Write the rows of a table to a file, one at a time.
 
@@ -68,8 +77,10 @@ def download(
         Rasters in a CSV: hex of our self-describing blobs, which ``upload`` reads back exactly,
         or hex of bare pixels (no shape, no dtype), as the published results have them.
     layout : {"own", "published"}
-        ``published``: the 26 columns of the published pipeline, from a `tiles` table. It holds
+        ``published``: the columns of the published pipeline; of a `tiles` table 26, which hold
         coefficients: rows without any get those of their state, one set per tile.
+    published : Layout, optional
+        What can be told about that layout.
 
     Returns
     -------
@@ -88,9 +99,11 @@ def download(
     schema = engine.schema(table)
     batches = watched(engine.read(table, where=where, as_of=as_of), what=f"download {table}")
     if layout == "published":
-        return _published(path, rows_of(batches), facts(schema))
+        return _published(path, rows_of(batches), schema, published or Layout())
     if layout not in LAYOUTS:
         raise UsageError(f"No layout {layout!r}. Choose one of: {', '.join(LAYOUTS)}.")
+    if published not in (None, Layout()):
+        raise UsageError("A spelling and a scale are for --layout published.")
     if path.suffix.lower() == ".parquet":
         return write_parquet(path, batches, schema)
     return write_csv(path, batches, schema, hexadecimal=hexadecimal)
@@ -116,21 +129,16 @@ def explain(engine: Engine, args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _published(path: Path, rows: Any, about: dict[str, Any]) -> int:
-    if about.get("kind") != "tiles" or path.suffix.lower() != ".csv":
-        raise UsageError("The published layout is a CSV of a tiles table.")
-    try:
-        writer = import_module(f"geoquarry.engine.{about['sensor']}_gmi_writer")
-    except ModuleNotFoundError:
-        raise UsageError(f"No published layout for sensor {about['sensor']!r}.") from None
+def _published(path: Path, rows: Iterable[Row], schema: pa.Schema, layout: Layout) -> int:
+    if path.suffix.lower() != ".csv":
+        raise UsageError(f"{path}: the published layout is a CSV.")
     count, amiss = -1, Counter[str]()  # the header
     with replacing(path) as part, open(part, "w", encoding="utf-8", newline="") as out:
         lines = csv.writer(out, lineterminator="\n")
-        for record in writer.write_gmi(with_coefficients(row, amiss) for row in rows):
+        for record in published_records(schema, rows, layout, amiss):
             lines.writerow(record)
             count += 1
-    for text, times in sorted(amiss.items()):
-        say(f"{text} in {times} of the rows, whose coefficients are looked up.")
+    tell(amiss)
     return count
 
 
@@ -147,6 +155,7 @@ def main(args: argparse.Namespace, engine: Engine) -> int:
         as_of=args.as_of,
         hexadecimal=args.hex,
         layout=args.layout,
+        published=layout_of(args),
     )
     say(f"{count} rows of {args.table} in {args.file}.")
     if args.json:

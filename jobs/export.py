@@ -1,15 +1,18 @@
 """`export`: rows to GeoTIFF or COG, one file per tile or one mosaic."""
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from geoquarry.engine.exchange import rows_of
-from geoquarry.engine.geotiff import FORMATS, Mosaic, write_geotiff
+from geoquarry.engine.geotiff import FORMATS
+from geoquarry.engine.ledger import Record, Unit
 from geoquarry.engine.local import Engine
 from geoquarry.jobs.console import (
     DONE,
@@ -20,28 +23,26 @@ from geoquarry.jobs.console import (
     say,
     watched,
 )
+from geoquarry.jobs.export_files import Files, RasterFiles, Row, Told, has_source
 from geoquarry.jobs.layers import (
     RESULT_COLUMNS,
     TILE_COLUMNS,
     Layer,
     band_layers,
-    band_tags,
-    file_stem,
-    file_tags,
     flag_layers,
-    nodata_of,
-    pixels,
     title,
 )
-from geoquarry.schemas.errors import InputError, TableError, UsageError
-from geoquarry.schemas.grid import Grid, grid
+from geoquarry.jobs.version import package_version
+from geoquarry.schemas.errors import TableError, UsageError
+from geoquarry.schemas.grid import grid
 from geoquarry.schemas.tables import facts
 from geoquarry.udfs.tile_method import SOURCE
 
-Told = Callable[[str], None]
-Files = dict[str, list[Layer]]
-"""End of a file's name -> its bands."""
 DONE_STATUS = ("ok", "partial")
+NO_MAP = {"empty": "", "failed": "TileFailed"}
+"""Status of a tile without a map -> class of the error."""
+CLOCK_S = 2.0
+"""A file may seem that much younger than the moment when its end was written down, seconds."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,8 +71,11 @@ def export(
     as_of: int | None = None,
     on_empty: Told = say,
     on_failed: Told = say,
+    retries: str = "",
 ) -> list[Path]:
     """Write the rasters of a table as files; running it again replaces them.
+
+    After an export that was cut off, the same one goes on with the files that are missing.
 
     Parameters
     ----------
@@ -95,11 +99,13 @@ def export(
         Snapshot id.
     on_empty, on_failed : callable
         Told of each row without a map, and of each that failed or is damaged.
+    retries : str
+        Commit id of the export of which this one tries again what failed.
 
     Returns
     -------
     paths : list of Path
-        Files written.
+        The files, also those that were there from an export that was cut off.
 
     Raises
     ------
@@ -116,17 +122,85 @@ def export(
     if with_flags:
         files["_flags"] = flag_layers(schema)
     _refuse_merge(table, about, merge, files[""])
-    keys = _keys(engine, table, about["kind"], tiles, as_of, on_empty, on_failed)
-    columns = [*(RESULT_COLUMNS if about["kind"] == "results" else TILE_COLUMNS)]
-    columns += [layer.column for layers in files.values() for layer in layers]
-    reader = engine.read(table, columns, as_of=as_of, tiles=tiles)
-    wanted = (row for row in rows_of(reader) if (row["tile_x"], row["tile_y"]) in keys)
-    rows = watched(wanted, what=f"export {table}")
-    frame, out = grid(about["grid"]), Path(out_dir)
-    options = {"cog": format == "cog"}
-    if merge:
-        return _merged(out, table, about, frame, files, rows, keys, on_failed, options)
-    return list(_each(out, table, about, frame, files, rows, on_failed, options))
+    out = Path(out_dir)
+    request = {
+        "command": "export",
+        "table": table,
+        "out_dir": str(out.absolute()),
+        "format": format,
+        "bands": None if bands is None else list(bands),
+        "merge": merge,
+        "with_flags": with_flags,
+        "tiles": None if tiles is None else [list(tile) for tile in tiles],
+        "as_of": as_of,
+    }
+    writing = RasterFiles(table, about, grid(about["grid"]), out, files, {"cog": format == "cog"})
+    listed = list(_listed(engine, table, about["kind"], tiles, as_of))
+    out.mkdir(parents=True, exist_ok=True)  # what cannot be begun is no job
+    with _recorded(engine, request, retries) as record:
+        before = _written_before(engine, record, out)
+        keys, done = set(), []
+        for row, left_out in listed:
+            units = [] if merge else writing.units(row)
+            if left_out:
+                status, said = left_out
+                for unit in units:
+                    record.finish(unit, status, said, error_class=NO_MAP[status])
+                (on_empty if status == "empty" else on_failed)(f"{title(row)} left out: {said}")
+                continue
+            there = [unit for unit in units if unit in before]
+            done += [out / unit.item for unit in there]
+            record.plan(unit for unit in units if unit not in before)
+            if merge or len(there) < len(units):
+                keys.add((row["tile_x"], row["tile_y"]))
+        columns = [*(RESULT_COLUMNS if about["kind"] == "results" else TILE_COLUMNS)]
+        columns += [layer.column for layers in files.values() for layer in layers]
+        wanted = tiles if tiles is not None or not before else sorted(keys)
+        with closing(engine.read(table, columns, as_of=as_of, tiles=wanted)) as reader:
+            found = (row for row in rows_of(reader) if (row["tile_x"], row["tile_y"]) in keys)
+            rows = watched(_until_cancelled(found, record), what=f"export {table}")
+            if merge:
+                return writing.merged(rows, keys, record, on_failed)
+            return sorted({*done, *writing.each(rows, record, on_failed)})
+
+
+@contextmanager
+def _recorded(engine: Engine, request: Mapping[str, Any], retries: str) -> Iterator[Record]:
+    """The page of the ledger: under the commit id of the same export that was cut off, or anew."""
+    ledger, about = engine.warehouse.ledger, engine.describe(request["table"])
+    content = [request, about["uuid"], request["as_of"] or about["snapshot_id"], package_version()]
+    job_id = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+    with ledger.job(
+        "export",
+        job_id=job_id,
+        resume=ledger.unfinished("export", job_id),
+        method=request["format"],
+        source=request["table"],
+        target=request["out_dir"],
+        package_version=package_version(),
+        request={**request, "retries": retries},
+    ) as record:
+        yield record
+
+
+def _written_before(engine: Engine, record: Record, out: Path) -> set[Unit]:
+    """Files of an export that was cut off, if nobody has touched them since."""
+    found: set[Unit] = set()
+    if not record.resumed:
+        return found
+    for said in engine.warehouse.ledger.units(record.commit_id, ("done",)):
+        path = out / said["item"]
+        latest = said["ended"].timestamp() + CLOCK_S
+        if not said["error_class"] and path.is_file() and path.stat().st_mtime <= latest:
+            tile = None if said["tile_x"] is None else (said["tile_x"], said["tile_y"])
+            found.add(Unit(said["item"], tile))
+    return found
+
+
+def _until_cancelled(rows: Iterable[Row], record: Record) -> Iterator[Row]:
+    for row in rows:
+        record.check()
+        yield row
 
 
 def _refuse_merge(table: str, about: dict[str, Any], merge: bool, layers: Sequence[Layer]) -> None:
@@ -134,7 +208,7 @@ def _refuse_merge(table: str, about: dict[str, Any], merge: bool, layers: Sequen
         raise UsageError(
             f"{table!r} has several granules per tile: run `mosaic` first, export its result."
         )
-    if merge and _has_source(layers):
+    if merge and has_source(layers):
         raise UsageError(
             f"The band {SOURCE!r} of {table!r} counts in each tile's own list of granules, so the "
             "same number means another granule in the next tile. Export it without --merge, or "
@@ -142,127 +216,27 @@ def _refuse_merge(table: str, about: dict[str, Any], merge: bool, layers: Sequen
         )
 
 
-def _has_source(layers: Sequence[Layer]) -> bool:
-    return any(layer.column == SOURCE for layer in layers)
-
-
-def _keys(
+def _listed(
     engine: Engine,
     table: str,
     kind: str,
     tiles: Sequence[tuple[int, int]] | None,
     as_of: int | None,
-    on_empty: Told,
-    on_failed: Told,
-) -> set[tuple[int, int]]:
-    """Tiles that have a map; no raster is read for that."""
-    names = ["tile_x", "tile_y", *(["status", "message"] if kind == "results" else [])]
-    found, count = set(), 0
-    for row in rows_of(engine.read(table, names, as_of=as_of, tiles=tiles)):
+) -> Iterator[tuple[Row, tuple[str, str] | None]]:
+    """Rows without their rasters, and why there is no map: ``empty`` or ``failed``, in words."""
+    more = ["status", "message"] if kind == "results" else ["granule_id"]
+    found = engine.read(table, ["tile_x", "tile_y", *more], as_of=as_of, tiles=tiles)
+    count = 0
+    for row in rows_of(found):
         count += 1
         status = row.get("status", "ok")
         if status in DONE_STATUS:
-            found.add((row["tile_x"], row["tile_y"]))
+            yield row, None
         else:
-            told = on_empty if status == "empty" else on_failed
-            told(f"{title(row)} left out: {status}: {row['message'] or 'no reason given'}")
+            said = f"{status}: {row['message'] or 'no reason given'}"
+            yield row, ("empty" if status == "empty" else "failed", said)
     if not count:
         raise TableError(f"Nothing to export: {table!r} has no rows{' there' if tiles else ''}.")
-    return found
-
-
-def _each(
-    out: Path,
-    table: str,
-    about: dict[str, Any],
-    frame: Grid,
-    files: Files,
-    rows: Iterator[dict[str, Any]],
-    on_failed: Told,
-    options: dict[str, Any],
-) -> Iterator[Path]:
-    for row in rows:
-        for suffix, layers in files.items():
-            if suffix and row["flags"] is None:
-                continue  # published rows come without
-            try:
-                rasters = pixels(row, layers, frame)
-            except InputError as error:
-                on_failed(f"{title(row)} left out: {error}")
-                break
-            tags = band_tags(row, layers)
-            yield write_geotiff(
-                out / f"{file_stem(table, row)}{suffix}.tif",
-                rasters,
-                transform=frame.transform(row["tile_x"], row["tile_y"]),
-                crs=frame.crs,
-                descriptions=[tag.description for tag in tags],
-                scales=[tag.scale for tag in tags],
-                offsets=[tag.offset for tag in tags],
-                units=[tag.unit for tag in tags],
-                nodata=nodata_of(layers[0], rasters[0].dtype),
-                tags=file_tags(table, about, [row]),
-                overviews=_overviews(about, suffix, layers),
-                **options,
-            )
-
-
-def _merged(
-    out: Path,
-    table: str,
-    about: dict[str, Any],
-    frame: Grid,
-    files: Files,
-    rows: Iterator[dict[str, Any]],
-    keys: set[tuple[int, int]],
-    on_failed: Told,
-    options: dict[str, Any],
-) -> list[Path]:
-    if not keys:
-        return []
-    (left, right), (top, bottom) = ((min(k), max(k) + 1) for k in zip(*keys, strict=True))
-    size = frame.tile_size
-    done: list[dict[str, Any]] = []
-    with ExitStack() as stack:
-        mosaics = {}
-        for suffix, layers in files.items():
-            nodata = nodata_of(layers[0], np.dtype(layers[0].dtype))
-            mosaics[suffix] = stack.enter_context(
-                Mosaic(
-                    out / f"{table}{suffix}.tif",
-                    height=(bottom - top) * size,
-                    width=(right - left) * size,
-                    dtype=str(layers[0].dtype),
-                    transform=frame.transform(left, top),
-                    crs=frame.crs,
-                    bands=[layer.tag for layer in layers],
-                    nodata=nodata,
-                    overviews=_overviews(about, suffix, layers),
-                    part_size=size,
-                    **options,
-                )
-            )
-        for row in rows:
-            try:
-                parts = {suffix: pixels(row, layers, frame) for suffix, layers in files.items()}
-            except InputError as error:
-                on_failed(f"{title(row)} left out: {error}")
-                continue
-            for suffix, rasters in parts.items():
-                place = (row["tile_y"] - top) * size, (row["tile_x"] - left) * size
-                mosaics[suffix].add(*place, rasters)
-            done.append({name: row[name] for name in RESULT_COLUMNS})
-        if not done:
-            raise InputError(f"No tile of {table!r} could be read: no mosaic written.")
-        for mosaic in mosaics.values():
-            mosaic.tags |= file_tags(table, about, done)
-    return [mosaic.path for mosaic in mosaics.values()]
-
-
-def _overviews(about: dict[str, Any], suffix: str, layers: Sequence[Layer]) -> str:
-    """Bits, saturated counts and places in a list must not be averaged; a file has one way."""
-    smooth = about["kind"] == "results" and not suffix and not _has_source(layers)
-    return "average" if smooth else "nearest"
 
 
 def explain(engine: Engine, args: argparse.Namespace) -> dict[str, Any]:
@@ -289,32 +263,54 @@ def explain(engine: Engine, args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def again(
+    engine: Engine,
+    request: Mapping[str, Any],
+    failed: Sequence[Unit],
+    *,
+    retries: str,
+    as_json: bool,
+) -> int:
+    """Export again what failed in an earlier export; all of it if it was cut off, or a mosaic."""
+    asked = {name: value for name, value in request.items() if name not in ("command", "retries")}
+    tiles = [unit.tile for unit in failed if unit.tile is not None]
+    if tiles:
+        asked["tiles"] = tiles
+    elif asked["tiles"] is not None:
+        asked["tiles"] = [(int(x), int(y)) for x, y in asked["tiles"]]
+    return _told(engine, as_json=as_json, retries=retries, **asked)
+
+
 def main(args: argparse.Namespace, engine: Engine) -> int:
     """Run `geoquarry export`."""
     if args.explain:
         answer(explain(engine, args), as_json=args.json)
         return DONE
-    empty: list[str] = []
-    failed: list[str] = []
-    paths = export(
+    return _told(
         engine,
-        args.table,
-        args.dir,
+        as_json=args.json,
+        table=args.table,
+        out_dir=args.dir,
         format=args.format,
         bands=args.bands,
         merge=args.merge,
         with_flags=args.flags,
         tiles=args.tiles,
         as_of=args.as_of,
-        on_empty=empty.append,
-        on_failed=failed.append,
     )
+
+
+def _told(engine: Engine, *, as_json: bool, **asked: Any) -> int:
+    """Export, say what came of it, and give the exit code."""
+    empty: list[str] = []
+    failed: list[str] = []
+    paths = export(engine, **asked, on_empty=empty.append, on_failed=failed.append)
     for text in [*empty, *failed]:
         say(text)
-    say(f"{len(paths)} files in {args.dir}; {len(empty)} tiles empty, {len(failed)} failed.")
+    out = asked["out_dir"]
+    say(f"{len(paths)} files in {out}; {len(empty)} tiles empty, {len(failed)} failed.")
     files = [str(path) for path in paths]
     answer(
-        {"files": files, "empty": empty, "failed": failed} if args.json else files,
-        as_json=args.json,
+        {"files": files, "empty": empty, "failed": failed} if as_json else files, as_json=as_json
     )
     return DONE if not failed else SOME_FAILED if paths else FAILED

@@ -30,6 +30,13 @@ def add_vacuum_arguments(parser: argparse.ArgumentParser) -> None:
         help="younger snapshots and files stay (7d, 12h, 30m; default 7d)",
     )
     parser.add_argument("--keep", type=int, default=10, help="snapshots to keep in any case")
+    parser.add_argument(
+        "--jobs-older-than",
+        type=_age,
+        default=timedelta(days=90),
+        metavar="AGE",
+        help="jobs that ended longer ago are forgotten, when no table is named (default 90d)",
+    )
     parser.add_argument("--explain", action="store_true", help="say what would go, and stop")
 
 
@@ -43,7 +50,10 @@ def _age(text: str) -> timedelta:
     if not found:
         raise argparse.ArgumentTypeError(f"{text!r}: write 7d, 12h, 30m or 0s")
     unit = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}[found[2]]
-    return timedelta(**{unit: int(found[1])})
+    try:
+        return timedelta(**{unit: int(found[1])})
+    except (OverflowError, ValueError):
+        raise argparse.ArgumentTypeError(f"{text[:20]!r}...: longer than any table lives") from None
 
 
 def tables(args: argparse.Namespace, engine: Engine) -> int:
@@ -121,6 +131,10 @@ def vacuum(args: argparse.Namespace, engine: Engine) -> int:
             name, older_than=args.older_than, keep=args.keep, dry_run=args.explain
         )
         reports.append({"table": name, **asdict(found)})
+    if not args.table:
+        ledger = engine.warehouse.ledger
+        gone = ledger.prune(args.jobs_older_than, dry_run=args.explain)
+        say(f"{gone} jobs {'would be' if args.explain else 'are'} forgotten.")
     answer(reports if args.json else table_text(reports), as_json=args.json)
     return DONE
 

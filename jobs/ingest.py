@@ -1,12 +1,14 @@
 """`ingest`: scenes to rows of a `tiles` table."""
 
 import argparse
-import uuid
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from geoquarry.engine.ledger import Unit
 from geoquarry.engine.local import Engine
 from geoquarry.engine.plan import RowRef, plan
 from geoquarry.engine.readers import reader
@@ -24,6 +26,7 @@ from geoquarry.jobs.cut import tiles_of, to_lattice
 from geoquarry.jobs.download import download
 from geoquarry.jobs.ingest_scene import OldRows, SceneWork
 from geoquarry.jobs.intake import Intake, Report, known_granules
+from geoquarry.jobs.version import package_version
 from geoquarry.schemas.errors import InputError, UsageError
 from geoquarry.schemas.grid import DEFAULT, Grid, grid
 from geoquarry.schemas.sensor import sensor, sensors
@@ -82,6 +85,7 @@ def ingest(
     csv: Path | None = None,
     atmosphere: str = ATMOSPHERES[0],
     aerosol_model: str = "Continental",
+    retries: str = "",
     **reader_options: Any,
 ) -> Report:
     """Cut scenes to the grid and store one row per tile and granule.
@@ -110,12 +114,21 @@ def ingest(
         ``6s``: 6S runs now, one state per tile, and jobs use its coefficients as they are.
     aerosol_model : str
         One of 6S's models by name.
+    retries : str
+        Commit id of the ingest of which this one tries again what failed.
 
     Returns
     -------
     report : Report
-        A scene that cannot be used is listed there with its reason; the others go on.
+        A scene that cannot be used is listed there with its reason; the others go on. After an
+        ingest that was cut off, scenes that it had stored are skipped.
     """
+    asked = {name: value for name, value in locals().items() if name != "engine"}
+    if refresh_flags and engine.name == "maxcompute":
+        raise UsageError(
+            "--refresh-flags reads rows from files of the warehouse; MaxCompute has none. Ingest "
+            "the scenes again: that renews their masks, too."
+        )
     frame = _grid_of(engine, table, grid_name)
     schema = tiles_schema(sensor_name, frame.name)
     ancillary = None
@@ -127,31 +140,97 @@ def ingest(
         if engine.exists(table):
             engine.ensure(table, schema)  # another sensor is refused before anything is read
     scenes = [whole(path) for path in scenes]
-    ingest_id = uuid.uuid4().hex
-    there = engine.exists(table)
+    request = request_of(asked)
+    ledger = engine.warehouse.ledger
+    job = _job_id(frame, asked)
+    record = ledger.job(
+        "ingest",
+        job_id=job,
+        resume=ledger.unfinished("ingest", job),
+        method=sensor_name,
+        target=table,
+        package_version=package_version(),
+        request=request,
+    )
     replacing = not (keep_versions or refresh_flags)
     cache = engine.warehouse.cache_path("sixs.sqlite") if atmosphere == "6s" else None
-    work = SceneWork(
-        sensor=sensor_name,
-        reader_options=reader_options,
-        grid=frame,
-        tiles=tiles or None,
-        ancillary=ancillary,
-        aerosol_model=aerosol_model,
-        sixs_cache=str(cache) if cache else None,
-        ingest_id=ingest_id,
-        known=known_granules(engine, table) if there and replacing else (),
-        old=_old_rows(engine, table, tiles) if refresh_flags else None,
-    )
-    with Intake(engine, table, schema, work, replacing=replacing) as intake:
-        # Closed at once when something goes wrong, so that no worker goes on for nothing.
-        with closing(intake.through(scenes)) as finished:
-            for done in watched(finished, what="ingest", total=len(scenes)):
-                intake.take(done)
-        intake.settle()
+    with record:
+        there = engine.exists(table)
+        work = SceneWork(
+            sensor=sensor_name,
+            reader_options=reader_options,
+            grid=frame,
+            tiles=tiles or None,
+            ancillary=ancillary,
+            aerosol_model=aerosol_model,
+            sixs_cache=str(cache) if cache else None,
+            ingest_id=record.commit_id,
+            known=known_granules(engine, table) if there and replacing else (),
+            old=_old_rows(engine, table, tiles) if refresh_flags else None,
+            began=lambda scene: record.start(Unit(str(scene))),
+        )
+        with Intake(engine, table, schema, work, replacing, record) as intake:
+            todo = intake.left(scenes)
+            # Closed at once when something goes wrong, so that no worker goes on for nothing.
+            with closing(intake.through(todo)) as finished:
+                for done in watched(finished, what="ingest", total=len(todo)):
+                    intake.take(done)
+            intake.settle()
     if csv is not None and engine.exists(table):
-        download(engine, table, csv, where=f"ingest_id = '{ingest_id}'")
+        download(engine, table, csv, where=f"ingest_id = '{record.commit_id}'")
     return intake.report(scenes)
+
+
+def request_of(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of `ingest` as JSON, with whole paths: what the ledger keeps of it."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Path):
+            return str(whole(value))
+        if isinstance(value, list | tuple):
+            return [plain(item) for item in value]
+        return value
+
+    return {"command": "ingest", **{name: plain(value) for name, value in asked.items()}}
+
+
+def _job_id(frame: Grid, asked: Mapping[str, Any]) -> str:
+    """Same arguments, same files in the same state: same id."""
+    request = {name: value for name, value in request_of(asked).items() if name != "retries"}
+    files: list[Any] = []
+    for value in asked.values():
+        for path in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(path, Path) and path.is_file():
+                found = path.stat()
+                files.append([str(whole(path)), found.st_size, found.st_mtime_ns])
+    content = [request, files, frame.name, package_version()]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def again(
+    engine: Engine,
+    request: Mapping[str, Any],
+    failed: Sequence[Unit],
+    *,
+    retries: str,
+    as_json: bool,
+) -> int:
+    """Ingest again those scenes of an earlier one that failed; all of them if it was cut off."""
+    asked = {**request, "retries": retries}
+    del asked["command"]
+    options = asked.pop("reader_options")
+    for name in ("aod", "dem"):
+        if isinstance(asked[name], list):
+            asked[name] = [Path(path) for path in asked[name]]
+    for name in ("reference", "csv"):
+        asked[name] = None if asked[name] is None else Path(asked[name])
+    asked["scenes"] = [Path(path) for path in asked["scenes"]]
+    if failed:
+        asked["scenes"] = list(dict.fromkeys(Path(unit.item) for unit in failed))
+    if asked["tiles"] is not None:
+        asked["tiles"] = [(int(x), int(y)) for x, y in asked["tiles"]]
+    report = ingest(engine, **asked, **options)
+    return _told(report, asked["table"], asked["reference"], as_json=as_json)
 
 
 def _files(value: float | Sequence[Path] | None) -> float | list[Path]:
@@ -191,7 +270,7 @@ def main(args: argparse.Namespace, engine: Engine) -> int:
     dem = number_or_files(args.dem, "dem", (-500.0, 9000.0)) if args.dem else None
     if args.reference is not None and not args.reference.is_file():
         raise UsageError(f"--reference {args.reference}: there is no such file.")
-    options = {"allow_late_swir": True} if args.allow_late_swir else {}
+    options: dict[str, Any] = {"allow_late_swir": True} if args.allow_late_swir else {}
     if args.explain:
         return _explain(args, engine, options)
     report = ingest(
@@ -211,14 +290,20 @@ def main(args: argparse.Namespace, engine: Engine) -> int:
         aerosol_model=args.aerosol_model,
         **options,
     )
+    return _told(report, args.table, args.reference, as_json=args.json)
+
+
+def _told(report: Report, table: str, reference: Path | None, *, as_json: bool) -> int:
+    """Say what came in, and give the exit code."""
     for item in report.skipped:
         say(f"skipped {item['scene']}: {item['reason']}")
-    say(f"{report.rows} rows of {len(report.granules)} granules in {args.table}.")
-    if args.reference is not None and report.without_reference:
-        say(f"{report.without_reference} rows lie beside {args.reference}: no reference there.")
+    say(f"{report.rows} rows of {len(report.granules)} granules in {table}.")
+    if reference is not None and report.without_reference:
+        say(f"{report.without_reference} rows lie beside {reference}: no reference there.")
     if report.failed:
-        say(f"{len(report.failed)} of {len(args.scenes)} scenes failed; see above.")
-    if args.json:
+        scenes = len(report.failed) + len(report.skipped) + len(report.granules)
+        say(f"{len(report.failed)} of {scenes} scenes failed; see above.")
+    if as_json:
         answer(vars(report), as_json=True)
     return report.exit_code
 

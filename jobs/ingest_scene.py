@@ -1,7 +1,7 @@
 """One scene to one data file: the part of an ingest that runs on a worker, on any engine."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ class SceneRows:
         For people.
     newer : str
         A newer production that is in the table; the scene was not cut then.
-    failed : str
+    failed, error_class : str
         Why it cannot be used.
     """
 
@@ -72,6 +72,7 @@ class SceneRows:
     notes: Sequence[str] = ()
     newer: str = ""
     failed: str = ""
+    error_class: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,12 +86,19 @@ class SceneDone:
     file : WrittenFile or None
         Not yet committed.
     rows, without_reference : int
+    tiles : sequence of (tile_x, tile_y)
+        Of the rows.
     """
 
     found: SceneRows
     file: WrittenFile | None = None
     rows: int = 0
     without_reference: int = 0
+    tiles: Sequence[tuple[int, int]] = ()
+
+
+def unheard(scene: Path) -> None:
+    """Where nobody can hear that a scene begins."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +125,8 @@ class SceneWork:
         Only renew the masks of these.
     files : GranuleFiles or None
         Where to write; None until there is a table.
+    began : callable
+        Told of each scene that begins, in the driver's own process only.
     """
 
     sensor: str
@@ -130,6 +140,11 @@ class SceneWork:
     known: Sequence[str] = ()
     old: OldRows | None = None
     files: GranuleFiles | None = None
+    began: Callable[[Path], None] = field(default=unheard, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what lives in the driver's process."""
+        return {**self.__dict__, "began": unheard}
 
     def __call__(self, scene: Path) -> SceneDone:
         """Read, mask, cut, add the air, and write one scene's data file."""
@@ -141,6 +156,7 @@ class SceneWork:
         A scene that cannot be used says why; only errors that would meet every other scene as well
         (a wrong option, a program that is missing) go on up.
         """
+        self.began(scene)
         try:
             granule = reader(self.sensor).read(scene, **self.reader_options)
             found = SceneRows(scene, granule.granule_id, granule.observation_id)
@@ -153,11 +169,12 @@ class SceneWork:
             rows = self._new_rows(granule)
             return replace(found, rows=rows, notes=self._coefficients(rows))
         except InputError as error:
-            return SceneRows(scene, failed=str(error))
+            return SceneRows(scene, failed=str(error), error_class=type(error).__name__)
         except GeoquarryError:
             raise
         except Exception as error:  # one odd file does not end the ingest of ten thousand
-            return SceneRows(scene, failed=f"{type(error).__name__}: {error}")
+            name = type(error).__name__
+            return SceneRows(scene, failed=f"{name}: {error}", error_class=name)
 
     def write(self, found: SceneRows) -> SceneDone:
         """Write what `cut` found, without what a table older than a column lacks.
@@ -172,7 +189,8 @@ class SceneWork:
         rows = [{name: row[name] for name in row if name in columns} for row in found.rows]
         file = self.files.write(found.granule_id, rows, self.tiles)
         missing = sum(row.get("ref_1") is None for row in rows)
-        return SceneDone(empty, file, len(rows), missing)
+        tiles = [(row["tile_x"], row["tile_y"]) for row in rows]
+        return SceneDone(empty, file, len(rows), missing, tiles)
 
     def _new_rows(self, granule: Granule) -> list[dict[str, Any]]:
         """Rows with the state of the air, without coefficients."""

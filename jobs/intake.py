@@ -11,9 +11,16 @@ from typing import Self
 import pyarrow as pa
 
 from geoquarry.engine.appender import Appender
+from geoquarry.engine.failpoint import failpoint
+from geoquarry.engine.ledger import Record, Unit
 from geoquarry.engine.local import Engine
-from geoquarry.jobs.console import DONE, SOME_FAILED, say
-from geoquarry.jobs.ingest_scene import SceneDone, SceneWork, versions
+from geoquarry.engine.run import Cancelled
+from geoquarry.jobs.console import DONE, FAILED, SOME_FAILED, say
+from geoquarry.jobs.ingest_scene import SceneDone, SceneRows, SceneWork, versions
+
+GRANULE = "granule "
+"""What the ledger says of a row that is stored; the granule's id follows."""
+STORED_BEFORE = "stored before this ingest was cut off"
 
 
 @dataclass
@@ -28,8 +35,10 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """0, or 3 when some granules could not be used."""
-        return SOME_FAILED if self.failed else DONE
+        """0; 3 when some granules could not be used; 1 when none could."""
+        if not self.failed:
+            return DONE
+        return SOME_FAILED if self.granules or self.skipped else FAILED
 
 
 @dataclass
@@ -45,6 +54,8 @@ class Intake:
     work : SceneWork
     replacing : bool
         The newest production of an acquisition replaces the others.
+    record : Record
+        The page of the ledger. A scene is done there when its rows are committed.
     """
 
     engine: Engine
@@ -52,10 +63,12 @@ class Intake:
     schema: pa.Schema
     work: SceneWork
     replacing: bool
+    record: Record
     _appender: Appender | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
     _taken: list[tuple[SceneDone, str]] = field(default_factory=list)
     _seen: dict[str, SceneDone] = field(default_factory=dict)
+    _waiting: list[tuple[SceneDone, str]] = field(default_factory=list)
 
     def __enter__(self) -> Self:
         if self.engine.exists(self.table):
@@ -75,6 +88,17 @@ class Intake:
         trace: TracebackType | None,
     ) -> None:
         self._stack.__exit__(kind, error, trace)
+        if not isinstance(error, Cancelled):
+            self._write_down(frozenset())
+
+    def left(self, scenes: Sequence[Path]) -> list[Path]:
+        """Scenes to do: all but those that this ingest had stored before it was cut off."""
+        before = stored_before(self.engine, self.table, self.record)
+        self.record.plan(Unit(str(scene)) for scene in scenes if scene not in before)
+        for scene in scenes:
+            if scene in before:
+                self._taken.append((SceneDone(SceneRows(scene)), STORED_BEFORE))
+        return [scene for scene in scenes if scene not in before]
 
     def through(self, scenes: Iterable[Path]) -> Generator[SceneDone, None, None]:
         """Scenes through the workers of the engine, in the order in which they are finished.
@@ -84,18 +108,21 @@ class Intake:
         """
         waiting = deque(scenes)
         while waiting and self._appender is None:
+            self.record.check()
             found = self.work.cut(waiting.popleft())
             if found.rows:
                 self._open()
             yield self.work.write(found)
         if waiting:
-            yield from self.engine.each(self.work, list(waiting))
+            yield from self.engine.each(self.work, list(waiting), self.record.check)
 
     def take(self, done: SceneDone) -> None:
         """Record one scene; of two productions of one acquisition the newer stays."""
         found = done.found
         if found.failed:
             self._taken.append((done, ""))
+            unit = Unit(str(found.scene))
+            self.record.finish(unit, "failed", found.failed, error_class=found.error_class)
             named = found.scene.name in found.failed
             say(found.failed if named else f"{found.scene.name}: {found.failed}")
             return
@@ -106,18 +133,40 @@ class Intake:
         if newest:
             if done.file is not None and self._appender is not None:
                 self._appender.files.discard(done.file)
-            self._taken.append((done, f"a newer production is in the table: {newest}"))
+            said = f"a newer production is in the table: {newest}"
+            self._taken.append((done, said))
+            self.record.finish(Unit(str(found.scene)), "skipped", said)
             return
         why = ""
         if not done.rows:
             refreshing = self.work.old is not None
             why = "no row of it is in the table" if refreshing else "no usable pixel there"
         self._taken.append((done, why))
+        self._waiting.append((done, why))
         # Earlier rows of a granule go, also when it no longer touches any tile of the grid.
         if self._appender is None or (why and (self.work.tiles or self.work.old is not None)):
+            self._write_down(self._appender.pending if self._appender else frozenset())
             return
         self._appender.add_file(found.granule_id, done.file, replaces=older, tiles=self.work.tiles)
         self._seen[found.observation_id] = done
+        self._write_down(self._appender.pending)
+        failpoint("ingest.scene")
+
+    def _write_down(self, pending: frozenset[str]) -> None:
+        """Scenes that are committed, scene by scene and tile by tile."""
+        still = []
+        for done, why in self._waiting:
+            scene = str(done.found.scene)
+            if done.found.granule_id in pending:
+                still.append((done, why))
+            elif why:
+                self.record.finish(Unit(scene), "empty", why)
+            else:
+                units = [Unit(scene, tile) for tile in done.tiles]
+                self.record.split(Unit(scene), units)
+                for unit in units:
+                    self.record.finish(unit, "done", f"{GRANULE}{done.found.granule_id}")
+        self._waiting = still
 
     def _versions(self, done: SceneDone) -> tuple[list[str], list[str]]:
         """Other productions of the same acquisition in the table: older ones, newer ones."""
@@ -157,6 +206,37 @@ class Intake:
                 report.without_reference += done.without_reference
                 report.granules.append(done.found.granule_id)
         return report
+
+
+def stored_before(engine: Engine, table: str, record: Record) -> dict[Path, list[Unit]]:
+    """Scenes that an ingest had stored before it was cut off, and whose rows are still there.
+
+    Parameters
+    ----------
+    engine : Engine
+    table : str
+    record : Record
+        Of the ingest that goes on; its commit id is the ``ingest_id`` of the rows.
+    """
+    if not (record.resumed and engine.exists(table)):
+        return {}
+    found = engine.read(
+        table,
+        ["granule_id", "tile_x", "tile_y"],
+        where=f"ingest_id = '{record.commit_id}'",
+    ).read_all()
+    there = {tuple(row.values()) for row in found.to_pylist()}
+    scenes: dict[Path, list[Unit]] = {}
+    lacking: set[Path] = set()
+    for said in engine.warehouse.ledger.units(record.commit_id):
+        scene = Path(said["item"])
+        if said["tile_x"] is None:
+            continue
+        tile = said["tile_x"], said["tile_y"]
+        if (said["reason"].removeprefix(GRANULE), *tile) not in there:
+            lacking.add(scene)
+        scenes.setdefault(scene, []).append(Unit(said["item"], tile))
+    return {scene: units for scene, units in scenes.items() if scene not in lacking}
 
 
 def known_granules(engine: Engine, table: str, observation_id: str = "") -> list[str]:

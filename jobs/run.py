@@ -2,9 +2,11 @@
 
 import argparse
 import os
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
+from geoquarry.engine.ledger import Unit
 from geoquarry.engine.local import Engine
 from geoquarry.engine.run import Run, RunReport
 from geoquarry.jobs.console import (
@@ -86,14 +88,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--indices", nargs="+", choices=known, metavar="INDEX", help="only these")
     parser.add_argument("--dtype", choices=["int16", "float32"], help="how rasters are stored")
     parser.add_argument("--as-of", type=int, metavar="SNAPSHOT", help="the source as it was then")
-    parser.add_argument("--overwrite", action="store_true", help="replace the whole target")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--overwrite", action="store_true", help="replace the whole target")
+    how.add_argument(
+        "--incremental",
+        action="store_true",
+        help="compute only tiles whose rows, parameters or neighbours' gains changed (default)",
+    )
     parser.add_argument(
-        "--resume", action="store_true", help="reuse tiles of a run that was cut off"
+        "--resume",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="reuse tiles of a run that was cut off (default)",
     )
     parser.add_argument("--explain", action="store_true", help="say what would be done, and stop")
 
 
-def job_of(engine: Engine, trigger: Trigger, **options: Any) -> Job:
+def job_of(
+    engine: Engine,
+    trigger: Trigger,
+    *,
+    tiles: Sequence[tuple[int, int]] | None = None,
+    as_of: int | None = None,
+    resume: bool = True,
+    retries: str = "",
+) -> Job:
     """Check a request and turn it into a job; nothing runs yet.
 
     Parameters
@@ -101,8 +120,14 @@ def job_of(engine: Engine, trigger: Trigger, **options: Any) -> Job:
     engine : Engine
     trigger : Trigger
         Method, source, target, condition and parameters.
-    **options
-        ``tiles``, ``resume``, ``as_of`` of the job.
+    tiles : sequence of (tile_x, tile_y), optional
+        Only these.
+    as_of : int, optional
+        Snapshot of the source to read.
+    resume : bool
+        Reuse finished parts of the same job that was cut off.
+    retries : str
+        Commit id of the job of which this one tries again what failed.
 
     Raises
     ------
@@ -112,7 +137,8 @@ def job_of(engine: Engine, trigger: Trigger, **options: Any) -> Job:
     if not engine.exists(trigger.source):
         known = ", ".join(engine.tables()) or "none yet"
         raise UsageError(f"No table {trigger.source!r}. Tables: {known}.")
-    source = facts(engine.schema(trigger.source))
+    held = engine.schema(trigger.source)
+    source = facts(held)
     if source.get("kind") != "tiles":
         raise UsageError(f"{trigger.source!r} holds {source.get('kind')}; a job reads tiles.")
     method, params = methods.normalise(trigger.method, trigger.params, source["sensor"])
@@ -127,15 +153,69 @@ def job_of(engine: Engine, trigger: Trigger, **options: Any) -> Job:
         columns=tuple(
             name
             for name in methods.columns(method, params, source["sensor"])
-            if name in engine.schema(trigger.source).names or name not in methods.OPTIONAL_COLUMNS
+            if name in held.names or name not in methods.OPTIONAL_COLUMNS
         ),
         schema=schema,
         where=trigger.where,
         overwrite=trigger.overwrite,
         package_version=package_version(),
         revision=methods.revision(source["sensor"]),
-        **options,
+        tiles=None if tiles is None else tuple(tiles),
+        as_of=as_of,
+        resume=resume,
+        request={
+            "command": "run",
+            "trigger": asdict(trigger),
+            "tiles": None if tiles is None else [list(tile) for tile in tiles],
+            "as_of": as_of,
+            "retries": retries,
+        },
     )
+
+
+def again(
+    engine: Engine,
+    request: Mapping[str, Any],
+    failed: Sequence[Unit],
+    *,
+    retries: str,
+    as_json: bool,
+) -> int:
+    """Run again what failed in an earlier job."""
+    job = job_again(engine, request, failed, retries)
+    plan_of(engine, job)
+    return finish(engine, job, as_json=as_json)
+
+
+def job_again(
+    engine: Engine, request: Mapping[str, Any], failed: Sequence[Unit], retries: str
+) -> Job:
+    """The job that tries again what failed, from what the ledger says was asked for.
+
+    Gains and the balance field of a job in two phases depend on all of its tiles: what failed may
+    change them, so that its neighbours are due as well. Such a job is asked for as it was; tiles
+    that are up to date are skipped anyway.
+
+    Parameters
+    ----------
+    engine : Engine
+    request : mapping
+        `Job.request` of the job.
+    failed : sequence of Unit
+        Empty: the whole job, because it was cut off.
+    retries : str
+        Its commit id.
+    """
+    asked = Trigger(**request["trigger"])
+    tiles = None if request["tiles"] is None else [(int(x), int(y)) for x, y in request["tiles"]]
+    whole = job_of(engine, asked, tiles=tiles, as_of=request["as_of"], retries=retries)
+    if not failed:
+        return whole
+    # What was overwritten then is there now; only tiles that failed are missing.
+    asked = replace(asked, overwrite=False)
+    if first_job(whole) is None:
+        tiles = [unit.tile for unit in failed if unit.tile is not None]
+    return job_of(engine, asked, tiles=tiles, as_of=request["as_of"], retries=retries)
 
 
 def plan_of(engine: Engine, job: Job) -> dict[str, Any]:
@@ -173,13 +253,16 @@ def finish(engine: Engine, job: Job, *, as_json: bool) -> int:
     counts = ", ".join(f"{n} {status}" for status, n in sorted(report.counts.items()) if n)
     for tile in report.failed:
         say(f"tile {tile.tile_x},{tile.tile_y}: {tile.message}")
+    for bad in report.issues:
+        place = f"{bad.granule_id}, {bad.column}" if bad.column else bad.granule_id
+        say(f"tile {bad.tile_x},{bad.tile_y} without {place}: {bad.error}")
     nothing = "no row of the source matches, so no tiles"
     say(f"{target}: {counts or nothing} in {report.seconds:.1f} s.")
     if as_json:
         answer(asdict(report), as_json=True)
     if report.tiles and len(report.failed) == report.tiles:
         return FAILED
-    return SOME_FAILED if report.failed else DONE
+    return SOME_FAILED if report.failed or report.issues else DONE
 
 
 def watch(run: Run, what: str = "tiles") -> RunReport:
@@ -210,7 +293,7 @@ def _tell_missing(engine: Engine, job: Job) -> None:
     there = {(row["tile_x"], row["tile_y"]) for row in found.read_all().to_pylist()}
     missing = ", ".join(f"{x},{y}" for x, y in dict.fromkeys(job.tiles) if (x, y) not in there)
     if not there:
-        query = f"SELECT DISTINCT tile_x, tile_y FROM {job.source}"
+        query = f"SELECT DISTINCT tile_x, tile_y FROM {job.source}"  # nosec B608
         raise UsageError(
             f"{job.source!r} has no row in tile {missing}. It has those of "
             f'`geoquarry sql "{query}"`.'
@@ -225,7 +308,7 @@ def main(args: argparse.Namespace, engine: Engine) -> int:
     params = {name: value for name, value in given.items() if value is not None}
     trigger = Trigger(args.method, args.source, args.target, args.where, params, args.overwrite)
     tiles = tuple(args.tiles) if args.tiles else None
-    job = job_of(engine, trigger, tiles=tiles, resume=args.resume, as_of=args.as_of)
+    job = job_of(engine, trigger, tiles=tiles, as_of=args.as_of, resume=args.resume)
     _tell_missing(engine, job)
     if args.explain:
         answer(plan_of(engine, job), as_json=args.json)

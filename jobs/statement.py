@@ -8,14 +8,14 @@ The statement is the same on every engine::
     GROUP BY tile_x, tile_y
 """
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-import sqlglot
 from sqlglot import exp
-from sqlglot.errors import SqlglotError
 
+from geoquarry.engine.sql_text import first_word, read_trees, written
 from geoquarry.schemas.errors import UsageError
 
 DIALECT = "spark"
@@ -81,12 +81,9 @@ def read_statement(text: str, methods: Collection[str]) -> Trigger | None:
     >>> read_statement("SELECT count(*) FROM a", {"mosaic"}) is None
     True
     """
-    if not _is_insert(text):
+    if first_word(text, DIALECT) != "INSERT":
         return None
-    try:
-        statements = [x for x in sqlglot.parse(text, dialect=DIALECT) if x is not None]
-    except (SqlglotError, RecursionError) as error:
-        raise UsageError(f"Cannot read the statement: {_reason(error)} Form: {SHAPE}.") from error
+    statements = read_trees(text, DIALECT, f"the statement (form: {SHAPE})")
     if len(statements) != 1:
         raise UsageError(f"One SQL statement at a time, please; {len(statements)} found.")
     insert = statements[0]
@@ -118,24 +115,10 @@ def read_statement(text: str, methods: Collection[str]) -> Trigger | None:
         method=method,
         source=_table(select.args["from_"].this),
         target=_table(insert.this),
-        where=where.this.sql(dialect="duckdb") if where else "",
+        where=written(where.this, "duckdb", "the condition") if where else "",
         params=_params(arguments, method),
         overwrite=bool(insert.args.get("overwrite")),
     )
-
-
-def _is_insert(text: str) -> bool:
-    """Whether the first word is INSERT; comments before it do not count."""
-    try:
-        words = sqlglot.tokenize(text, dialect=DIALECT)
-    except SqlglotError:
-        return False
-    return bool(words) and words[0].text.upper() == "INSERT"
-
-
-def _reason(error: BaseException) -> str:
-    """The first line: the others draw into the terminal."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _refuse_extras(insert: exp.Insert, select: exp.Select) -> None:
@@ -178,11 +161,21 @@ def _params(arguments: list[exp.Expression], method: str) -> dict[str, Any]:
     return params
 
 
+def _number(text: str, where: str) -> float:
+    try:
+        value = float(text) if any(c in text for c in ".eE") else int(text)
+        if math.isfinite(value):
+            return value
+    except (ValueError, OverflowError):
+        pass
+    raise UsageError(f"{where}: {text[:40]!r} is no number that can be computed with.")
+
+
 def _literal(node: exp.Expression, where: str) -> Any:
     if isinstance(node, exp.Literal):
         if node.is_string:
             return node.this
-        return float(node.this) if any(c in node.this for c in ".eE") else int(node.this)
+        return _number(node.this, where)
     if isinstance(node, exp.Neg) and isinstance(node.this, exp.Literal):
         return -_literal(node.this, where)
     if isinstance(node, exp.Boolean):

@@ -117,7 +117,10 @@ def upload(
     if not engine.exists(table):
         engine.ensure(table, schema)
     _refuse_other(facts(schema), facts(engine.schema(table)), path, table)
-    wanted, names = facts(schema)["grid"], engine.schema(table).names
+    held = engine.schema(table)
+    wanted, names = facts(schema)["grid"], held.names
+    key = [field.name for field in held if not field.nullable]
+    seen: set[tuple[Any, ...]] = set()
 
     def good() -> Iterator[Row]:
         for row in watched(itertools.chain([first], rows), what=f"upload {path.name}"):
@@ -129,6 +132,12 @@ def upload(
                     )
                 )
                 continue
+            mine = tuple(row[name] for name in key)
+            if mine in seen:
+                said = ", ".join(f"{name} {value}" for name, value in zip(key, mine, strict=True))
+                bad(InputError(f"{path}: the row of {said} comes twice; the first one is taken."))
+                continue
+            seen.add(mine)
             report.rows += 1
             yield {name: row.get(name) for name in names}
 

@@ -17,6 +17,7 @@ Measured on 16 tiles: delta + zstd level 1 = 0.36 of raw, against 0.61 without t
 import struct
 import zlib
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -90,7 +91,7 @@ def header(blob: Any, *, max_bytes: int = MAX_BYTES) -> Header:
 
 
 def encode(
-    raster: ArrayLike, *, dtype: str | None = None, codec: str = "zstd", delta: bool = True
+    raster: ArrayLike, *, dtype: str | None = None, codec: str | None = None, delta: bool = True
 ) -> bytes:
     """Pack one raster.
 
@@ -100,7 +101,8 @@ def encode(
         Any dtype of ``DTYPES``.
     dtype : str, optional
         Cast to this first (a cast that changes a value is the caller's business).
-    codec : {"zstd", "zlib", "raw"}
+    codec : {"zstd", "zlib", "raw"}, optional
+        Default: zstd; zlib on a worker that has no pyarrow.
     delta : bool
         Store differences along each row; ignored for floats.
 
@@ -134,6 +136,7 @@ def encode(
         steps = unsigned.copy()
         steps[:, 1:] = unsigned[:, 1:] - unsigned[:, :-1]
         array = steps
+    codec = codec or _best_codec()
     payload = _compress(array.tobytes(), codec)
     return HEADER.pack(MAGIC, 1, code, CODECS.index(codec), filter_, height, width, crc32) + payload
 
@@ -176,6 +179,15 @@ def _checksum(code: int, height: int, width: int, array: NDArray[Any]) -> int:
     """What the raster is belongs to the sum: floats relabelled as integers are damage, too."""
     start = zlib.crc32(struct.pack("<BII", code, height, width))
     return zlib.crc32(np.ascontiguousarray(array).data, start) if array.size else start
+
+
+@cache
+def _best_codec() -> str:
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError:
+        return "zlib"
+    return "zstd"
 
 
 def _compress(raw: bytes, codec: str) -> bytes:

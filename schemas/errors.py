@@ -29,5 +29,13 @@ class TableError(GeoquarryError):
     """A table cannot take or give these rows."""
 
 
+class StorageError(GeoquarryError):
+    """The storage refuses to be written: a full disk, a read-only place, no permission."""
+
+
 class CommitConflict(TableError):
     """Another writer changed the same rows and retrying did not settle it."""
+
+
+class UdfError(GeoquarryError):
+    """A function failed as such, before or beside any tile: its package or its memory is amiss."""

@@ -1,10 +1,12 @@
 """The catalogue of spectral indices: one CSV row per index, checked when it is read."""
 
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from geoquarry.schemas.csvfile import read_rows
-from geoquarry.schemas.errors import UnknownName
+from geoquarry.schemas.csvfile import number_of, read_rows, text_of
+from geoquarry.schemas.errors import InputError, UnknownName
+from geoquarry.schemas.flags import NAMES
 from geoquarry.schemas.formula import Program, bands_of, denominators, parse
 from geoquarry.schemas.sensor import sensor
 
@@ -59,28 +61,70 @@ def indices(sensor_name: str) -> tuple[Index, ...]:
     >>> [i.formula for i in indices("aster_l1t") if i.name == "ndvi"]
     ['(b3n - b02) / (b3n + b02)']
     """
-    names = sensor(sensor_name).names
-    found = []
-    for row in read_rows("indices"):
-        if row["sensor"] != sensor_name:
+    return read_catalogue(read_rows("indices"), sensor_name, sensor(sensor_name).names)
+
+
+def read_catalogue(
+    rows: Iterable[Mapping[str, str]], sensor_name: str, bands: Collection[str]
+) -> tuple[Index, ...]:
+    """Rows of a catalogue that are meant for a sensor, checked.
+
+    Parameters
+    ----------
+    rows : iterable of mapping
+        Columns as in indices.csv.
+    sensor_name : str
+    bands : collection of str
+        Names that formulas may use.
+
+    Raises
+    ------
+    FormulaError
+        A formula does not parse with these bands.
+    InputError
+        A column is missing, a number is not finite, a name is given twice, a flag is unknown.
+    UnknownName
+        No row is meant for this sensor.
+    """
+    found: dict[str, Index] = {}
+    for place, row in enumerate(rows, start=1):
+        where = f"The index catalogue, row {place}"
+        if text_of(row, "sensor", where) != sensor_name:
             continue
-        program = parse(row["formula"], names)
-        found.append(
-            Index(
-                name=row["name"],
-                title=row["title"],
-                formula=row["formula"],
-                program=program,
-                bands=tuple(bands_of(program)),
-                denominators=tuple(denominators(program)),
-                meaning=row["meaning"],
-                scale=float(row["scale"]),
-                valid_min=float(row["valid_min"]),
-                valid_max=float(row["valid_max"]),
-                mask=tuple(row["mask"].split()),
-                reference=row["reference"],
-            )
-        )
+        index = _index(row, bands, where)
+        if index.name in found:
+            raise InputError(f"{where}: {index.name!r} stands there twice.")
+        found[index.name] = index
     if not found:
         raise UnknownName(f"The index catalogue (indices.csv) has no rows for {sensor_name!r}.")
-    return tuple(found)
+    return tuple(found.values())
+
+
+def _index(row: Mapping[str, str], bands: Collection[str], where: str) -> Index:
+    texts = {
+        name: text_of(row, name, where)
+        for name in ("name", "title", "formula", "meaning", "mask", "reference")
+    }
+    scale, low, high = (number_of(row, name, where) for name in ("scale", "valid_min", "valid_max"))
+    if not texts["name"].isidentifier() or scale <= 0 or low > high:
+        raise InputError(
+            f"{where}: {texts['name']!r} needs a name of letters and digits, a scale over 0, and "
+            f"valid_min <= valid_max; found {scale:g}, {low:g}, {high:g}."
+        )
+    mask = tuple(texts.pop("mask").split())
+    unknown = sorted(set(mask) - set(NAMES.values()))
+    if unknown:
+        raise InputError(
+            f"{where}: no flag {unknown[0]!r}. Choose of: {', '.join(NAMES.values())}."
+        )
+    program = parse(texts["formula"], bands)
+    return Index(
+        **texts,
+        program=program,
+        bands=tuple(bands_of(program)),
+        denominators=tuple(denominators(program)),
+        scale=scale,
+        valid_min=low,
+        valid_max=high,
+        mask=mask,
+    )

@@ -1,10 +1,13 @@
 """A compute job as data: what an engine needs to know, and nothing about what is computed."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+
+from geoquarry.schemas.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -20,12 +23,23 @@ class Lookup:
         Not BINARY; null in rows that find nothing.
     as_of : int
         Snapshot of the table to read.
+
+    Raises
+    ------
+    UsageError
+        Other keys than these.
     """
 
     table: str
     on: tuple[str, ...]
     columns: tuple[str, ...]
     as_of: int
+
+    def __post_init__(self) -> None:
+        if self.on not in (("granule_id",), ("tile_x", "tile_y")):
+            raise UsageError(
+                f"Rows can be joined by granule_id or by tile_x, tile_y, not {self.on}."
+            )
 
 
 @dataclass(frozen=True)
@@ -67,6 +81,8 @@ class Job:
     lookups : tuple of Lookup
         Small tables whose columns join the source rows; a tile is computed again when what it
         finds there has changed.
+    request : mapping or None
+        What started it, JSON-safe, so that the ledger can start it again. It decides nothing.
     """
 
     source: str
@@ -84,6 +100,7 @@ class Job:
     package_version: str = field(default="")
     revision: str = ""
     lookups: tuple[Lookup, ...] = ()
+    request: Mapping[str, Any] | None = field(default=None, compare=False)
 
     def params_json(self) -> str:
         """The parameters as canonical JSON."""

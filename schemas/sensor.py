@@ -1,5 +1,6 @@
 """A sensor is a name, an ordered band table (CSV) and facts about its bands."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -7,8 +8,8 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import NDArray
 
-from geoquarry.schemas.csvfile import read_rows
-from geoquarry.schemas.errors import UnknownName
+from geoquarry.schemas.csvfile import number_of, read_rows, text_of
+from geoquarry.schemas.errors import InputError, UnknownName
 
 
 @dataclass(frozen=True)
@@ -126,21 +127,50 @@ def sensor(name: str) -> Sensor:
     """
     if name not in sensors():
         raise UnknownName(f"No sensor {name!r}. Choose one of: {', '.join(sensors())}.")
-    return Sensor(
-        name,
-        tuple(
-            Band(
-                name=row["band"],
-                number=row["number"],
-                role=row["role"],
-                aliases=(row["number"], row["hdf_eos"], row["stac"], row["earth_engine"]),
-                wavelength_um=(float(row["wavelength_min_um"]), float(row["wavelength_max_um"])),
-                resolution_m=float(row["resolution_m"]),
-                swath=row["swath"],
-                irradiance_w_m2_um=float(row["irradiance_w_m2_um"]),
-            )
-            for row in read_rows(f"{name}_bands")
-        ),
+    return Sensor(name, read_bands(read_rows(f"{name}_bands"), f"{name}_bands.csv"))
+
+
+def read_bands(rows: Iterable[Mapping[str, str]], where: str) -> tuple[Band, ...]:
+    """Rows of a band table, checked.
+
+    Raises
+    ------
+    InputError
+        No row, a missing column, a number that is not finite or not above 0, a name twice.
+    """
+    found = [_band(row, f"{where}, row {place}") for place, row in enumerate(rows, start=1)]
+    names = [band.name for band in found]
+    if not found or len(set(names)) < len(names):
+        raise InputError(f"{where}: a band table needs bands, each once; found {names!r:.200}.")
+    return tuple(found)
+
+
+def _band(row: Mapping[str, str], where: str) -> Band:
+    name, number, role, swath = (
+        text_of(row, column, where) for column in ("band", "number", "role", "swath")
+    )
+    low, high, resolution_m, irradiance = (
+        number_of(row, column, where)
+        for column in (
+            *("wavelength_min_um", "wavelength_max_um"),
+            *("resolution_m", "irradiance_w_m2_um"),
+        )
+    )
+    if not name.isidentifier() or not 0 < low <= high or min(resolution_m, irradiance) <= 0:
+        raise InputError(
+            f"{where}: {name!r} needs a name of letters and digits, wavelengths in rising order, "
+            "and a resolution and an irradiance over 0."
+        )
+    others = (text_of(row, column, where) for column in ("hdf_eos", "stac", "earth_engine"))
+    return Band(
+        name=name,
+        number=number,
+        role=role,
+        aliases=(number, *others),
+        wavelength_um=(low, high),
+        resolution_m=resolution_m,
+        swath=swath,
+        irradiance_w_m2_um=irradiance,
     )
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from geoquarry.schemas.answer import STATUS as STATUS
+from geoquarry.schemas.errors import InputError
 from geoquarry.schemas.sensor import sensor
 
 FACTS = b"geoquarry"
@@ -20,7 +22,6 @@ REFERENCE_BANDS = ("red", "nir", "blue", "green", "1240 nm", "1640 nm", "2130 nm
 """What ref_1 ... ref_7 hold: the order of MODIS bands 1-7."""
 REFLECTANCE_SCALE = 1e-4
 NODATA_INT16 = -32768
-STATUS = ("ok", "partial", "empty", "failed")
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 PER_BAND = pa.list_(pa.float64())
@@ -187,6 +188,12 @@ def results_schema(
     -------
     schema : pa.Schema
         Scale, offset, nodata and description of each band stand in the facts.
+
+    Raises
+    ------
+    InputError
+        A band without a name of letters and digits, named like another column, or whose facts
+        have other types.
     """
     fields = [
         *answer_columns(),
@@ -195,9 +202,30 @@ def results_schema(
             "count", pa.binary(), "uint8, observations used per pixel (255 = that many or more)"
         ),
     ]
-    fields += [column(band.name, pa.binary(), band.description) for band in bands]
+    _check_bands(bands, [field.name for field in fields])
     facts = {"kind": "results", "sensor": sensor_name, "grid": grid_name, "method": method}
+    fields += [column(band.name, pa.binary(), band.description) for band in bands]
     return with_facts(pa.schema(fields), {**facts, "bands": [asdict(band) for band in bands]})
+
+
+def _check_bands(bands: Sequence[OutputBand], taken: Sequence[str]) -> None:
+    """Bands may come from the facts of a file."""
+    names = [*taken]
+    for band in bands:
+        texts = band.name, band.description, band.dtype, band.unit
+        numbers = band.scale, band.offset, band.nodata
+        if not all(isinstance(text, str) for text in texts) or not all(
+            isinstance(number, int | float) for number in numbers
+        ):
+            raise InputError(
+                f"The facts of band {band.name!r:.60} have other types than they need."
+            )
+        if not band.name.isidentifier() or band.name in names:
+            raise InputError(
+                f"A band cannot be called {band.name!r:.60}: use letters, digits and underscores, "
+                "and no name of another column."
+            )
+        names.append(band.name)
 
 
 def with_facts(schema: pa.Schema, facts: dict[str, Any]) -> pa.Schema:
@@ -208,10 +236,22 @@ def with_facts(schema: pa.Schema, facts: dict[str, Any]) -> pa.Schema:
 def facts(schema: pa.Schema) -> dict[str, Any]:
     """Facts of a table: kind, sensor, grid; for results also method and bands.
 
+    Raises
+    ------
+    InputError
+        They come from a file and are no JSON object.
+
+    Examples
+    --------
     >>> facts(tiles_schema("aster_l1t", "res-30_tilesize-96"))["sensor"]
     'aster_l1t'
     """
-    found: dict[str, Any] = json.loads((schema.metadata or {}).get(FACTS, b"{}"))
+    try:
+        found = json.loads((schema.metadata or {}).get(FACTS, b"{}"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"The table's facts are not JSON: {error}.") from error
+    if not isinstance(found, dict):
+        raise InputError(f"The table's facts are no JSON object but {found!r:.60}.")
     return found
 
 

@@ -12,6 +12,11 @@ settings.load_profile("here")
 
 def pytest_addoption(parser):
     parser.addoption("--soak", type=int, default=3, help="rounds of the heavy tests")
+    parser.addoption("--kills", type=int, default=5, help="kills per phase of the kill tests")
+    parser.addoption("--seed", type=int, default=1, help="of the kill tests; 0: another each time")
+    parser.addoption(
+        "--at-random", action="store_true", help="kill at random moments, not at named points"
+    )
 
 
 @pytest.fixture

@@ -80,6 +80,49 @@ def wants_nodes(params: Mapping[str, Any]) -> bool:
     return bool(params.get("balance", "none") != "none")
 
 
+class Stream:
+    """Sums of one tile, row by row: `update`, then `result`, `close` in any case.
+
+    Parameters
+    ----------
+    job : TileJob
+    """
+
+    def __init__(self, job: TileJob) -> None:
+        self._job = job
+        self._sensor, self._shape = sensor(job.sensor), grid(job.grid).shape
+        self._pixel_m = ground_pixel_m(job.grid, job.tile_x, job.tile_y)
+        self._phase, self._reference = FirstPhase(job), TileReference()
+        self._issues: list[dict[str, str]] = []
+
+    def update(self, row: Mapping[str, Any]) -> None:
+        """Take one source row; one that cannot be used is listed under ``issues``."""
+        try:
+            self._phase.add(row, read_counts(row, self._sensor, self._shape, self._pixel_m))
+        except RowIssue as issue:
+            self._issues.append(row_issue(row, issue))
+            return
+        if wants_nodes(self._job.params):
+            self._reference.update(row)
+
+    def result(self) -> dict[str, Any]:
+        """The sums, as `compute` answers them."""
+        names, issues = self._phase.granule_ids, self._issues
+        answer: dict[str, Any] = {
+            "granules": list(names),
+            "issues": sorted_issues(issues),
+            "status": ("partial" if issues else "ok") if names else "failed" if issues else "empty",
+            "message": f"{len(issues)} of the rows could not be used" if issues else "",
+            "provenance": {"params": dict(self._job.params)},
+        }
+        if names:
+            answer |= packed(self._phase.pairs(), self._phase.nodes(self._reference.raster))
+        return answer
+
+    def close(self) -> None:
+        """Nothing lies outside memory."""
+
+
 def compute(rows: Iterable[Mapping[str, Any]], job: TileJob) -> dict[str, Any]:
     """Sums of one tile: the UDF of the first phase.
 
@@ -94,29 +137,10 @@ def compute(rows: Iterable[Mapping[str, Any]], job: TileJob) -> dict[str, Any]:
     result : dict
         ``status, message, granules, issues`` and the columns of `schemas.harmony_tables`.
     """
-    facts, frame = sensor(job.sensor), grid(job.grid)
-    pixel_m = ground_pixel_m(job.grid, job.tile_x, job.tile_y)
-    phase, reference = FirstPhase(job), TileReference()
-    issues = []
+    stream = Stream(job)
     for row in rows:
-        try:
-            phase.add(row, read_counts(row, facts, frame.shape, pixel_m))
-        except RowIssue as issue:
-            issues.append(row_issue(row, issue))
-            continue
-        if wants_nodes(job.params):
-            reference.update(row)
-    names = phase.granule_ids
-    answer: dict[str, Any] = {
-        "granules": list(names),
-        "issues": sorted_issues(issues),
-        "status": ("partial" if issues else "ok") if names else "failed" if issues else "empty",
-        "message": f"{len(issues)} of the rows could not be used" if issues else "",
-        "provenance": {"params": dict(job.params)},
-    }
-    if names:
-        answer |= packed(phase.pairs(), phase.nodes(reference.raster))
-    return answer
+        stream.update(row)
+    return stream.result()
 
 
 def packed(pairs: PairSums | None, nodes: TileNodes | None) -> dict[str, Any]:

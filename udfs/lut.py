@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from geoquarry.schemas.atmosphere import coefficients_from_transmittances
 from geoquarry.schemas.errors import InputError
 from geoquarry.schemas.sensor import sensor
-from geoquarry.udfs.lut_file import REBUILD, find, locate, unpack
+from geoquarry.udfs.lut_file import NOT_READABLE, REBUILD, find, locate, unpack
 from geoquarry.udfs.lut_group import Group
 
 Floats = NDArray[np.float64]
@@ -280,7 +280,7 @@ def _read(sensor_name: str, aerosol_model: str, where: str, changed: tuple[int, 
     arrays, about = unpack(*find(sensor_name, aerosol_model))
     try:
         table = Lut(arrays, about)
-    except (KeyError, IndexError, ValueError, TypeError) as error:
+    except NOT_READABLE as error:
         text = f"{where} has other parts than this geoquarry reads ({error!r}). {REBUILD}"
         raise InputError(text) from error
     asked = sensor_name, aerosol_model.lower(), tuple(sensor(sensor_name).names)

@@ -3,10 +3,14 @@
 import hashlib
 import io
 import json
+import math
 import os
+import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
+from fnmatch import fnmatch
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -23,10 +27,19 @@ FOLDER_VARIABLE = "GEOQUARRY_LUT_DIR"
 ABOUT = "about"
 Arrays = Mapping[str, NDArray[np.floating]]
 NOT_READABLE = (
-    *(OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError),
-    *(zipfile.BadZipFile, zlib.error),
+    *(OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError),
+    *(RuntimeError, zipfile.BadZipFile, zlib.error, struct.error),
 )
-"""What NumPy, zipfile and json raise over a file that is damaged or something else."""
+"""What zipfile and json raise over a file that is damaged or something else."""
+MAX_BYTES = 512 * 2**20
+"""Largest table that is unpacked; ours are about 1 MB."""
+PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+NPY = re.compile(
+    rb"\x93NUMPY\x01\x00..\{'descr': '([<|][fu][1248])', 'fortran_order': False, "
+    rb"'shape': \(([0-9, ]{0,99})\), \} *\n",
+    re.DOTALL,
+)
+"""Head of an array in a NPY file, as NumPy writes it; nothing else is read."""
 
 
 def file_name(sensor_name: str, aerosol_model: str) -> str:
@@ -69,7 +82,9 @@ def pack(arrays: Arrays, about: Mapping[str, Any]) -> bytes:
     return stream.getvalue()
 
 
-def unpack(data: bytes, where: str) -> tuple[dict[str, NDArray[np.floating]], dict[str, Any]]:
+def unpack(
+    data: bytes, where: str, *, max_bytes: int = MAX_BYTES
+) -> tuple[dict[str, NDArray[np.floating]], dict[str, Any]]:
     """Arrays and provenance of a table, checked against its digest.
 
     Parameters
@@ -78,6 +93,8 @@ def unpack(data: bytes, where: str) -> tuple[dict[str, NDArray[np.floating]], di
         Of an NPZ file; nothing in it is executed.
     where : str
         For messages.
+    max_bytes : int
+        Refuse larger tables before anything is allocated.
 
     Raises
     ------
@@ -91,8 +108,7 @@ def unpack(data: bytes, where: str) -> tuple[dict[str, NDArray[np.floating]], di
     's'
     """
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        arrays = _arrays(data, max_bytes)
         about = json.loads(arrays.pop(ABOUT).tobytes())
         digest = about.pop("digest")
     except NOT_READABLE as error:
@@ -104,6 +120,34 @@ def unpack(data: bytes, where: str) -> tuple[dict[str, NDArray[np.floating]], di
     if digest_of(arrays, about) != digest:
         raise InputError(f"{where} is damaged: its digest is not {digest[:16]}... {REBUILD}")
     return arrays, {**about, "digest": digest}
+
+
+def _arrays(data: bytes, max_bytes: int) -> dict[str, NDArray[Any]]:
+    """Members of a NPZ file; what it announces is checked before anything is allocated.
+
+    NumPy's own reader makes room for whatever shape a header names, and zipfile for any size.
+    """
+    found = {}
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = archive.infolist()
+        size = sum(member.file_size for member in members)
+        if size > max_bytes:
+            raise ValueError(f"it unpacks to {size} bytes, over the limit of {max_bytes}")
+        for member in members:
+            name = member.filename.removesuffix(".npy")
+            if member.compress_type not in PACKED or name in found:
+                raise ValueError(f"member {name!r} is packed in another way, or comes twice")
+            body = archive.read(member)
+            head = NPY.match(body)
+            if head is None:
+                raise ValueError(f"member {member.filename!r} is no array of numbers")
+            dtype = np.dtype(head[1].decode())
+            shape = [int(part) for part in head[2].split(b",") if part.strip()]
+            if head.end() + math.prod(shape) * dtype.itemsize != len(body):
+                raise ValueError(f"member {member.filename!r} has another length than its shape")
+            array = np.frombuffer(body, dtype, offset=head.end()).reshape(shape)
+            found[name] = array
+    return found
 
 
 REBUILD = "Build it again (geoquarry lut build) or install geoquarry again."
@@ -148,3 +192,23 @@ def find(sensor_name: str, aerosol_model: str) -> tuple[bytes, str]:
         return path.read_bytes(), str(path) if isinstance(path, Path) else path.name
     except OSError as error:
         raise InputError(f"The lookup table {path} cannot be read: {error}") from error
+
+
+def carried_files() -> dict[str, bytes]:
+    """What this module reads, for workers that see no file of this host.
+
+    Returns
+    -------
+    files : dict of str -> bytes
+        Tables by the path where `locate` finds them there: beside this module, those of the user's
+        own folder instead of the ones that ship.
+    """
+    folder = os.environ.get(FOLDER_VARIABLE)
+    own = Path(folder).iterdir() if folder and os.path.isdir(folder) else ()
+    found = (*files("geoquarry.udfs").iterdir(), *own)
+    pattern = file_name("*", "*")
+    return {
+        f"geoquarry/udfs/{path.name}": path.read_bytes()
+        for path in found
+        if fnmatch(path.name, pattern)
+    }

@@ -38,6 +38,7 @@ __all__ = [
     "CHOICES",
     "METHODS",
     "MOSAICS",
+    "Stream",
     "TileMethod",
     "columns",
     "compute",
@@ -331,10 +332,14 @@ def compute(rows: Iterable[Mapping[str, Any]], job: TileJob) -> dict[str, Any]:
         ``status, message, granules, issues, provenance`` (a dict)``, flags, count`` and the bands
         as tile blobs (None in a failed tile). The same bits for any order of the rows.
     """
-    method = TileMethod(job)
+    stream = Stream(job)
     try:
         for row in rows:
-            method.update(row)
-        return method.result()
+            stream.update(row)
+        return stream.result()
     finally:
-        method.close()
+        stream.close()
+
+
+Stream = TileMethod
+"""`compute` for an engine that brings rows one by one: `update`, then `result`, `close` always."""

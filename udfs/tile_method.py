@@ -138,7 +138,7 @@ class TileMethod:
             row["status"] = "failed" if self._issues else "empty"
             row["message"] = "no granule covers this tile"
             if self._issues:
-                first = row["issues"][0]["error"]
+                first = "{granule_id}, {column}: {error}".format(**row["issues"][0])
                 row["message"] = f"none of the granules can be used, see issues; the first: {first}"
             return row
         row["provenance"]["correction"] = [

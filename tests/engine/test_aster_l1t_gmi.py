@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from geoquarry.engine.aster_l1t_gmi import COLUMNS, DN_COLUMNS, MODIS_COLUMNS, PARAS, read_gmi_csv
+from geoquarry.engine.aster_l1t_gmi import read_gmi_csv
+from geoquarry.engine.aster_l1t_gmi_columns import COLUMNS, DN_COLUMNS, MODIS_COLUMNS, PARAS
 from geoquarry.engine.aster_l1t_gmi_writer import bounding_box, write_gmi
 from geoquarry.schemas import blob
 from geoquarry.schemas.errors import InputError

@@ -21,7 +21,7 @@ from geoquarry.engine.local import open_engine
 from geoquarry.engine.run import Cancelled
 from geoquarry.engine.sql import ScalarFunction
 from geoquarry.schemas.blob import decode, encode
-from geoquarry.schemas.errors import BlobError, TableError, UsageError
+from geoquarry.schemas.errors import BlobError, StorageError, TableError, UsageError
 from geoquarry.schemas.job import Job
 from geoquarry.schemas.tables import OutputBand, results_schema
 
@@ -407,7 +407,7 @@ def test_a_full_disk_stops_the_job_and_leaves_the_table(filled, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("geoquarry.engine.datafile.finish", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(StorageError, match="No space left"):
         filled.run(job(params={"how": "min"})).wait()
     monkeypatch.undo()
     assert set(results(filled).values()) == {6}

@@ -148,10 +148,8 @@ def test_uri_and_file_are_no_folders(tmp_path):
         open_warehouse(str(tmp_path / "file"))
 
 
-def test_engines_of_a_later_version_say_so():
+def test_engines_by_name():
     assert load("local").open_engine is open_engine
-    with pytest.raises(UnknownName, match="later version"):
-        load("odps")
     with pytest.raises(UnknownName, match="No engine 'sparc'"):
         load("sparc")
 

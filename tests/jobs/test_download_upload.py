@@ -12,6 +12,7 @@ from geoquarry.jobs import download as download_job
 from geoquarry.jobs import upload as upload_job
 from geoquarry.jobs.download import download
 from geoquarry.jobs.export import export
+from geoquarry.jobs.published import Layout
 from geoquarry.jobs.upload import upload
 from geoquarry.schemas import blob
 from geoquarry.schemas.errors import UsageError
@@ -52,7 +53,7 @@ def test_a_csv_of_tiles_needs_no_facts_beside_it(engine, tiles, results, tmp_pat
 def test_a_csv_carries_hex(engine, content, tiles, tmp_path):
     args = Namespace(
         table=tiles, file=tmp_path / "a.csv", where="", as_of=None, hex="pixels", layout="own",
-        explain=False, json=True,
+        explain=False, json=True, original_spelling=False, scale=None,
     )  # fmt: skip
     assert download_job.main(args, engine) == 0
     with open(tmp_path / "a.csv", newline="") as file:
@@ -115,8 +116,14 @@ def test_polite_refusals(engine, tiles, results, tmp_path):
         download(engine, tiles, tmp_path / "a.xlsx")
     with pytest.raises(UsageError, match="there is no such file"):
         upload(engine, tmp_path / "a.csv", tiles)
-    with pytest.raises(UsageError, match="a CSV of a tiles table"):
+    with pytest.raises(UsageError, match="the published layout is a CSV"):
+        download(engine, tiles, tmp_path / "a.parquet", layout="published")
+    with pytest.raises(UsageError, match="has 23 rasters; this table lacks ferric_iron"):
         download(engine, results, tmp_path / "a.csv", layout="published")
+    with pytest.raises(UsageError, match="for results, not for tiles"):
+        download(engine, tiles, tmp_path / "a.csv", layout="published", published=Layout(True))
+    with pytest.raises(UsageError, match="are for --layout published"):
+        download(engine, tiles, tmp_path / "a.csv", published=Layout(scale=1e-4))
     with pytest.raises(UsageError, match="No hex style 'base64'"):
         download(engine, tiles, tmp_path / "a.csv", hexadecimal="base64")
     assert not list(tmp_path.iterdir())

@@ -330,7 +330,7 @@ def test_a_dem_beside_the_scene_fails_the_scene_not_the_job(made, tmp_path, caps
         out.write(np.ones((1, 4, 4), np.int16))
     house = tmp_path / "w"
     first = scene_files(made)[0]
-    assert main(command(made, house, first, **{"--dem": [str(elsewhere)]})) == 3
+    assert main(command(made, house, first, **{"--dem": [str(elsewhere)]})) == 1
     assert "no elevation over tile" in capsys.readouterr().err
     assert open_engine(str(house)).tables() == []  # nothing made for nothing
 

@@ -82,8 +82,8 @@ class Watched:
     def __getattr__(self, name):
         return getattr(self._engine, name)
 
-    def each(self, work, items):
-        for answer in self._engine.each(work, items):
+    def each(self, work, items, check):
+        for answer in self._engine.each(work, items, check):
             self._done.append(answer)
             yield answer
 
