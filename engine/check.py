@@ -47,7 +47,11 @@ def check(table: Table) -> list[Problem]:
     table.refresh()
     problems: list[Problem] = []
     seen: dict[tuple[Any, ...], str] = {}
-    current = table.files()
+    try:
+        current = table.files()
+    except TROUBLE as error:
+        current = []
+        problems.append(Problem(f"snapshot {table.snapshot_id}", str(error)))
     for file in current:
         problems += _check_file(table, file, seen)
     problems += _check_older(table, {file.file_path for file in current})
@@ -61,6 +65,8 @@ def _check_older(table: Table, known: set[str]) -> Iterator[Problem]:
         for info in list_files(table.layout.io, f"{table.location}/data", recursive=True)
     }
     for snapshot in table.snapshots():
+        if snapshot.snapshot_id == table.snapshot_id:
+            continue
         where = f"snapshot {snapshot.snapshot_id}"
         try:
             files = table.files(snapshot.snapshot_id)

@@ -16,7 +16,7 @@ from pyiceberg.types import PrimitiveType
 
 from geoquarry.engine.batches import digest_of
 from geoquarry.engine.failpoint import failpoint
-from geoquarry.engine.files import finish, unfinished
+from geoquarry.engine.files import begin, finish, unfinished
 from geoquarry.engine.layout import FIELD_ID, Layout
 from geoquarry.engine.storage import writing
 from geoquarry.engine.table import Table
@@ -95,7 +95,7 @@ class RowWriter:
         self._open_path = unfinished(path)
         self._footers: list[pq.FileMetaData] = []
         with writing(path):
-            self._stream = self._io.new_output(self._open_path).create(overwrite=True)
+            self._stream = begin(self._io, self._open_path)
             self._writer = pq.ParquetWriter(
                 self._stream,
                 layout.file_schema,
@@ -183,7 +183,7 @@ def write_index(
         table = table.append_column(index_field, pa.array(value, index_field.type))
     open_path = unfinished(path)
     try:
-        with layout.io.new_output(open_path).create(overwrite=True) as stream:
+        with begin(layout.io, open_path) as stream:
             pq.write_table(table, stream, compression="zstd")
         finish(open_path, path)
     except BaseException:

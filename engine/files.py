@@ -6,7 +6,7 @@ import uuid
 from functools import lru_cache, partial
 
 from pyarrow import fs
-from pyiceberg.io import FileIO, InputFile, OutputFile
+from pyiceberg.io import FileIO, InputFile, OutputFile, OutputStream
 from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
 from pyiceberg.typedef import EMPTY_DICT, Properties
 
@@ -21,6 +21,8 @@ FROM_ENVIRONMENT = {
     "s3.session-token": ("AWS_SESSION_TOKEN",),
 }
 """Storage option -> environment variables that give it, the first one that is set."""
+ATTEMPTS = 10
+"""How often a file is begun whose folder goes away meanwhile."""
 SCHEMES = ("s3", "oss", "gs")
 OPTION = ("s3.",)
 """How names of storage options begin; a catalog's other properties are no business of a FileIO."""
@@ -163,6 +165,20 @@ def delete_folder(io: FileIO, folder: str) -> None:
     """Delete a folder and all that is in it."""
     filesystem, inner = in_filesystem(io, folder)
     filesystem.delete_dir(inner)
+
+
+def begin(io: FileIO, path: str) -> OutputStream:
+    """A stream into a new file; its folder is made when it is missing.
+
+    Another process may take the empty folder away before the file is in it: then once more.
+    """
+    for attempt in range(ATTEMPTS):
+        try:
+            return io.new_output(path).create(overwrite=True)
+        except FileNotFoundError:
+            if attempt == ATTEMPTS - 1:
+                raise
+    raise AssertionError
 
 
 def unfinished(path: str) -> str:

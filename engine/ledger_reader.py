@@ -82,6 +82,15 @@ class LedgerReader:
         )
         return self.last_try(newer[0]["commit_id"]) if newer else found
 
+    def tries_before(self, commit_id: str) -> list[str]:
+        """A job that is tried again, the one that it tried again itself, and so on; "": none."""
+        found: list[str] = []
+        while commit_id and commit_id not in found:
+            found.append(commit_id)
+            rows = self._ask(select(JOBS.c.retries).where(JOBS.c.commit_id == commit_id))
+            commit_id = rows[0]["retries"] if rows else ""
+        return found
+
     def units(self, commit_id: str, states: Sequence[str] = ()) -> list[dict[str, Any]]:
         """Units of a job, in all states or in some."""
         wanted = select(UNITS).where(UNITS.c.commit_id == commit_id)

@@ -144,8 +144,8 @@ def _from_environment(
         return own, found, token or (env.get(token_name, "") if token_name else "")
     if access_id:
         raise UsageError(
-            f"MaxCompute: no secret for access id {access_id!r}. Give --secret-file, or set the "
-            f"id together with its secret: ${CREDENTIALS[0][0]} and ${CREDENTIALS[0][1]}."
+            f"MaxCompute: no secret for access id {access_id!r}. Give --secret-file, or set "
+            f"both ${CREDENTIALS[0][0]} and ${CREDENTIALS[0][1]}."
         )
     sets = "; ".join(f"${names[0]} and ${names[1]}" for names in CREDENTIALS)
     raise UsageError(f"MaxCompute: no credentials. Set {sets}; or give --access-id, --secret-file.")

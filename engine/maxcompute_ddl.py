@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from geoquarry.engine.datafile import ROW_BYTES, ROW_DIGEST
 from geoquarry.engine.maxcompute_limits import check_comment, check_names
-from geoquarry.schemas.errors import TableError
+from geoquarry.schemas.errors import TableError, UsageError
 from geoquarry.schemas.tables import FACTS, facts
 
 ZONE = "zone"
@@ -82,7 +82,7 @@ def arrow_type(text: str) -> pa.DataType:
 
     Raises
     ------
-    TableError
+    UsageError
         A type that is not read here, e.g. MAP or DECIMAL.
 
     Examples
@@ -124,8 +124,8 @@ def _type(words: list[str], text: str) -> tuple[pa.DataType, list[str]]:
     return ARROW[name], rest
 
 
-def _unreadable(text: str) -> TableError:
-    return TableError(f"Type {text!r} of MaxCompute is not read here; leave that column out.")
+def _unreadable(text: str) -> UsageError:
+    return UsageError(f"Type {text!r} of MaxCompute is not read here; leave that column out.")
 
 
 def quoted(name: str) -> str:
@@ -301,11 +301,11 @@ def schema_of(columns: Iterable[Described], comment: str) -> pa.Schema:
                 metadata={"about": about} if about else None,
             )
         )
-        if "band" in said:
+        if isinstance(said.get("band"), dict):
             band = {"name": column.name, "description": about, **said["band"]}
             bands.append(band)
     schema = pa.schema(fields)
-    if told is None:
+    if not isinstance(told, dict):
         return schema
     if told.get("bands") is True:
         told = {**told, "bands": bands}

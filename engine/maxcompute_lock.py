@@ -7,23 +7,23 @@ has ended can be dropped by anybody without taking away somebody's fresh one.
 
 A statement runs on when the process that sent it is killed. Its lock names it, so whoever takes the
 lock over waits for it to end; and the rows of one that was not named yet are dropped, so that it
-cannot begin.
+cannot begin. Who gives up on a statement leaves the lock only when that has ended.
 """
 
 import json
-import os
 import random
-import socket
 import threading
 import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self
 
 from odps import errors
 
+from geoquarry.engine.lease import Process, this_process
 from geoquarry.engine.maxcompute_connection import Connection
 from geoquarry.engine.maxcompute_ddl import literal, quoted
 from geoquarry.engine.maxcompute_tables import (
@@ -38,6 +38,8 @@ from geoquarry.schemas.errors import CommitConflict, GeoquarryError
 LEASE_S = 600
 """A lock that is not renewed for so long belongs to nobody."""
 PATIENCE_S = 1800
+SETTLE_S = 60
+"""How long a statement that was stopped is waited for before its lock is left behind."""
 TOKEN = 8
 
 
@@ -79,7 +81,7 @@ class Lock:
         self.patience_s = patience_s
         self.lease_s = lease_s
         self.token = uuid.uuid4().hex[:TOKEN]
-        self.about = {"host": socket.gethostname(), "pid": os.getpid(), "rows": rows}
+        self.about: dict[str, Any] = {**asdict(this_process()), "rows": rows}
         self._names: list[str] = []
         self._until = 0.0
         self._left = threading.Event()
@@ -125,7 +127,8 @@ class Lock:
         if self._renewing is not None:
             self._renewing.join()
         with suppress(GeoquarryError):  # what was written is written; the lease ends by itself
-            self._drop()
+            if kind is None or self._settled():
+                self._drop()
 
     def holds(self) -> None:
         """Refuse to go on when the lease has ended, because it could not be renewed.
@@ -143,10 +146,24 @@ class Lock:
     def note(self, instance: Any) -> None:
         """The statement is on its way: whoever finds this lock without its process waits for it."""
         self.about["instance"] = str(instance.id)
+        self._tell()
+
+    def _tell(self) -> None:
         told = literal(json.dumps(self.about))
         for name in list(self._names):
             with suppress(GeoquarryError):  # the next lock of this process has it from the start
                 self.connection.execute(f"ALTER TABLE {quoted(name)} SET COMMENT {told}")
+
+    def _settled(self) -> bool:
+        """Whether the statement has ended; if not, the lock stays until it has."""
+        until = time.monotonic() + SETTLE_S
+        while self._runs(self.about):
+            if time.monotonic() > until:
+                self.about["left"] = True
+                self._tell()
+                return False
+            time.sleep(0.5)
+        return True
 
     def _make(self) -> None:
         """A lock with a fresh lease beside the old one, which goes then."""
@@ -181,7 +198,8 @@ class Lock:
             if match is None or match[1] != self.physical or said[-TOKEN:] == self.token:
                 continue
             about = self._about(name)
-            if (lease_left_s(name) > 0 and not _is_dead(about)) or self._runs(about):
+            held = lease_left_s(name) > 0 and not about.get("left") and not _is_dead(about)
+            if held or self._runs(about):
                 live.append(name)
                 continue
             if about.get("rows") and "instance" not in about:
@@ -233,15 +251,12 @@ def lease_left_s(name: str) -> float:
 def _is_dead(about: dict[str, Any]) -> bool:
     """Whether a lock was made by a process of this host that is no more.
 
-    >>> _is_dead({"host": socket.gethostname(), "pid": os.getpid()}), _is_dead({"host": "other"})
-    (False, False)
+    >>> _is_dead(asdict(this_process())), _is_dead({"host": "other", "pid": 1}), _is_dead({})
+    (False, False, False)
     """
-    if about.get("host") != socket.gethostname():
-        return False
     try:
-        os.kill(int(about["pid"]), 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, KeyError, ValueError):
+        maker = Process(str(about["host"]), int(about["pid"]), str(about.get("born", "")))
+    except (KeyError, ValueError, TypeError):
         return False
-    return False
+    # Of another host, or another container of that name, only the lease can tell.
+    return not maker.is_live(time.time(), LEASE_S)

@@ -5,19 +5,22 @@ download session numbers them, which is all that a walk through a large table ne
 rows there are (their key columns only), then some of them, in ranges.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from geoquarry.engine.maxcompute_connection import Connection
-from geoquarry.engine.maxcompute_ddl import literal, odps_type, quoted, schema_of
+from geoquarry.engine.maxcompute_ddl import listed, literal, odps_type, quoted, schema_of
 from geoquarry.engine.maxcompute_download import Part, read_whole
 from geoquarry.engine.maxcompute_errors import SessionGone
 from geoquarry.engine.maxcompute_limits import BATCH_BYTES, check_comment, check_names, check_row
 from geoquarry.engine.maxcompute_spool import Spool
+from geoquarry.engine.maxcompute_tables import HELPER, drop_physical, helper_name
 from geoquarry.engine.maxcompute_upload import upload
-from geoquarry.schemas.errors import TableError, UnknownName, UsageError
+from geoquarry.schemas.errors import GeoquarryError, TableError, UnknownName, UsageError
 from geoquarry.schemas.tables import facts
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ REQUEST_BYTES = BATCH_BYTES
 """About what one request brings; a single row may be larger."""
 REQUEST_ROWS = 1024
 """At most, however small they are."""
+NAME = re.compile(r"(\w+\.){0,2}[a-z]\w*", re.ASCII | re.IGNORECASE)
 
 
 class PublishedTable:
@@ -148,8 +152,8 @@ def write_published(
     """
     connection = engine.connection
     schema = pa.schema(list(columns.items()))
-    check_names(name.rpartition(".")[2], list(columns))
     _refuse_other(connection, name, schema)
+    check_names(name.rpartition(".")[2], list(columns))
     key = tuple(field.name for field in schema if pa.types.is_integer(field.type))
     with Spool(schema, engine.scratch()) as spool:
         for record in records:
@@ -162,12 +166,30 @@ def write_published(
         spool.finish()
         if not spool.rows:
             raise UsageError(f"No row to write to {name!r}; it stays as it is.")
-        connection.execute(_create(name, schema, about))
-        return upload(connection, name, spool).rows
+        # Beside the table first: whether an upload was done is told by how many rows are there, and
+        # a table that is written again has often had as many before.
+        staging = helper_name(connection.prefix + name.rpartition(".")[2].lower()[:64], "new")
+        try:
+            connection.execute(_create(staging, schema, about) + " LIFECYCLE 1")
+            sent = upload(connection, staging, spool)
+            connection.execute(_create(name, schema, about))
+            connection.execute(
+                f"INSERT OVERWRITE TABLE {_whole(name)}\n"  # nosec B608
+                f"SELECT {listed(list(columns))} FROM {quoted(staging)}"
+            )
+        finally:
+            with suppress(GeoquarryError):  # left over: the service deletes it after a day
+                drop_physical(connection, staging)
+        return sent.rows
 
 
 def _lookup(connection: Connection, name: str) -> Any:
     """PyODPS's handle of a table, known to exist."""
+    if not NAME.fullmatch(name) or HELPER.fullmatch(name.rpartition(".")[2].lower()):
+        raise UsageError(
+            f"{name!r} cannot be a published table: use NAME or PROJECT.NAME, of letters, digits "
+            "and underscores, and none of the names of helpers such as aster__new_0123456789ab."
+        )
 
     def ask() -> Any:
         table = connection.odps.get_table(name)
@@ -199,10 +221,13 @@ def _refuse_other(connection: Connection, name: str, schema: pa.Schema) -> None:
 
 
 def _create(name: str, schema: pa.Schema, about: str) -> str:
-    whole = ".".join(quoted(part) for part in name.split("."))
     columns = ", ".join(f"{quoted(field.name)} {odps_type(field.type)}" for field in schema)
     comment = literal(check_comment(about, f"Table {name!r}"))
-    return f"CREATE TABLE IF NOT EXISTS {whole} ({columns}) COMMENT {comment}"
+    return f"CREATE TABLE IF NOT EXISTS {_whole(name)} ({columns}) COMMENT {comment}"
+
+
+def _whole(name: str) -> str:
+    return ".".join(quoted(part) for part in name.split("."))
 
 
 def _cell(text: str, type_: pa.DataType) -> int | str | None:

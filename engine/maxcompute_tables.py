@@ -28,7 +28,8 @@ from geoquarry.schemas.errors import TableError, UnknownName, UsageError
 
 HELPERS = ("new", "lock", "tasks", "result")
 """What small tables beside a table are for: rows on their way in, who writes, a job's tiles."""
-HELPER = re.compile(rf"(.+)__({'|'.join(HELPERS)})_[0-9a-z]+")
+HELPER = re.compile(rf"(.+)__({'|'.join(HELPERS)})_[0-9a-f]{{12,}}")
+"""Tokens are long, so that somebody's ``sites__new_york`` is not taken for one of ours."""
 TOKEN = 12
 EXISTS_ALREADY = ("already exists", "AlreadyExists", "ObjectAlreadyExists")
 
@@ -36,8 +37,8 @@ EXISTS_ALREADY = ("already exists", "AlreadyExists", "ObjectAlreadyExists")
 def helper_name(physical: str, kind: str, token: str | None = None) -> str:
     """Name of a new helper table, hidden by `tables` and removed by `vacuum` when it is left over.
 
-    >>> helper_name("aster", "new", "0f")
-    'aster__new_0f'
+    >>> helper_name("aster", "new", "0123456789ab")
+    'aster__new_0123456789ab'
     """
     assert kind in HELPERS, kind
     return f"{physical}__{kind}_{token or uuid.uuid4().hex[:TOKEN]}"

@@ -1,19 +1,20 @@
 """A table handle: snapshots and data files of one Iceberg table."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pyiceberg.conversions import from_bytes
-from pyiceberg.manifest import DataFile, ManifestContent
+from pyiceberg.manifest import DataFile, ManifestContent, ManifestFile
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.types import PrimitiveType
 
 from geoquarry.engine.layout import layout_of
-from geoquarry.schemas.errors import TableError, UnknownName
+from geoquarry.schemas.errors import GeoquarryError, TableError, UnknownName
 from geoquarry.schemas.tables import facts as facts_of
 
 if TYPE_CHECKING:
@@ -99,7 +100,8 @@ class Table:
         UnknownName
             No such snapshot.
         TableError
-            The table carries delete files: another program deleted single rows.
+            The table carries delete files: another program deleted single rows. Or a file that
+            lists them is damaged.
         """
         snapshot = self.iceberg.current_snapshot()
         if snapshot_id is not None:
@@ -112,7 +114,7 @@ class Table:
         if snapshot is None:
             return []
         found: list[DataFile] = []
-        for manifest in snapshot.manifests(self.iceberg.io):
+        for manifest in self.manifests(snapshot):
             if not (manifest.has_added_files() or manifest.has_existing_files()):
                 continue
             if manifest.content != ManifestContent.DATA:
@@ -122,13 +124,19 @@ class Table:
                 )
             files = _manifests.get(manifest.manifest_path)
             if files is None:
-                entries = manifest.fetch_manifest_entry(self.iceberg.io, discard_deleted=True)
+                with undamaged(self.name, manifest.manifest_path):
+                    entries = manifest.fetch_manifest_entry(self.iceberg.io, discard_deleted=True)
                 files = [entry.data_file for entry in entries]
                 _manifests[manifest.manifest_path] = files  # a manifest never changes
                 while len(_manifests) > MANIFESTS_KEPT:
                     _manifests.popitem(last=False)
             found.extend(files)
         return found
+
+    def manifests(self, snapshot: Snapshot) -> list[ManifestFile]:
+        """The manifests of a snapshot."""
+        with undamaged(self.name, snapshot.manifest_list):
+            return snapshot.manifests(self.iceberg.io)
 
     def unit_of(self, file: DataFile) -> tuple[Any, ...]:
         """The unit (granule, or tile) whose rows a data file holds.
@@ -188,3 +196,25 @@ class Table:
                 }
             )
         return rows
+
+
+@contextmanager
+def undamaged(table: str, path: str) -> Iterator[None]:
+    """Say of what a parser of metadata raises which file is damaged, and what to do.
+
+    A file that is missing is no damage here: a vacuum may have taken it, see `commit`.
+
+    Raises
+    ------
+    TableError
+        In place of everything but errors of the storage.
+    """
+    try:
+        yield
+    except (OSError, GeoquarryError):
+        raise
+    except Exception as error:
+        raise TableError(
+            f"Table {table!r}: {path} is damaged ({type(error).__name__}). Restore it from a copy, "
+            "or drop the table and make it again."
+        ) from error

@@ -128,7 +128,7 @@ def _referenced_by(table: Table) -> set[str]:
     found |= {entry.metadata_file for entry in metadata.metadata_log}
     for snapshot in metadata.snapshots:
         found.add(snapshot.manifest_list)
-        found |= {m.manifest_path for m in snapshot.manifests(table.iceberg.io)}
+        found |= {m.manifest_path for m in table.manifests(snapshot)}
         for file in table.files(snapshot.snapshot_id):
             found.add(file.file_path)
             found.add(table.layout.index_path(file.file_path))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pyarrow as pa
-from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError, ValidationError
 from sqlalchemy.exc import DatabaseError
 
 from geoquarry.engine.catalog import (
@@ -199,6 +199,11 @@ class Warehouse:
             ) from error
         except FileNotFoundError as error:
             raise self._moved(name, str(error)) from error
+        except (ValidationError, ValueError) as error:
+            raise TableError(
+                f"Table {name!r}: its metadata is damaged: {' '.join(str(error).split())[:200]}. "
+                "Restore the newest file of its folder metadata from a copy."
+            ) from error
         if not found.metadata_location.startswith(self.location + "/"):
             raise self._moved(name, found.metadata_location)
         return Table(name, found, self)

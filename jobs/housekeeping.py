@@ -10,7 +10,7 @@ from geoquarry.engine.local import Engine
 from geoquarry.engine.relocate import relocate as rewrite_paths
 from geoquarry.jobs.console import DONE, SOME_FAILED, answer, say, table_text
 from geoquarry.jobs.two_phase import companions
-from geoquarry.schemas.errors import UnknownName
+from geoquarry.schemas.errors import TableError, UnknownName, UsageError
 from geoquarry.schemas.tables import facts
 
 
@@ -60,8 +60,12 @@ def tables(args: argparse.Namespace, engine: Engine) -> int:
     """List the tables of the warehouse."""
     rows = []
     for name in engine.tables():
-        about = engine.describe(name)
-        facts = about["facts"]
+        try:
+            about = engine.describe(name)
+        except UsageError as error:  # somebody else's, in a project that is shared
+            say(f"{name}: {error}")
+            about = {"facts": {}, "rows": None, "files": None, "nbytes": None}
+        facts, size = about["facts"], about["nbytes"]
         rows.append(
             {
                 "table": name,
@@ -70,7 +74,7 @@ def tables(args: argparse.Namespace, engine: Engine) -> int:
                 "grid": facts.get("grid"),
                 "rows": about["rows"],
                 "files": about["files"],
-                "mib": round(about["nbytes"] / 2**20, 1),
+                "mib": None if size is None else round(size / 2**20, 1),
             }
         )
     answer(rows if args.json else table_text(rows), as_json=args.json)
@@ -127,14 +131,23 @@ def vacuum(args: argparse.Namespace, engine: Engine) -> int:
     """Expire old snapshots and delete files that none of the others needs."""
     reports = []
     for name in args.table or engine.tables():
-        found = engine.vacuum(
-            name, older_than=args.older_than, keep=args.keep, dry_run=args.explain
-        )
+        try:
+            found = engine.vacuum(
+                name, older_than=args.older_than, keep=args.keep, dry_run=args.explain
+            )
+        except UsageError as error:
+            if args.table:
+                raise
+            say(f"{name}: {error}")  # somebody else's, in a project that is shared
+            continue
         reports.append({"table": name, **asdict(found)})
     if not args.table:
         ledger = engine.warehouse.ledger
-        gone = ledger.prune(args.jobs_older_than, dry_run=args.explain)
-        say(f"{gone} jobs {'would be' if args.explain else 'are'} forgotten.")
+        try:
+            gone = ledger.prune(args.jobs_older_than, dry_run=args.explain)
+            say(f"{gone} jobs {'would be' if args.explain else 'are'} forgotten.")
+        except TableError as error:  # tables do not need it
+            say(str(error))
     answer(reports if args.json else table_text(reports), as_json=args.json)
     return DONE
 

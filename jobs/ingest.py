@@ -108,7 +108,7 @@ def ingest(
     refresh_flags : bool
         Renew only the masks of rows that exist.
     csv : Path, optional
-        Also write the rows there.
+        Also write the rows there, with those of the ingest that this one tries again.
     atmosphere : {"lut", "6s"}
         ``lut``: rows hold the state of the air only, and each job finds coefficients from it.
         ``6s``: 6S runs now, one state per tile, and jobs use its coefficients as they are.
@@ -175,9 +175,11 @@ def ingest(
             with closing(intake.through(todo)) as finished:
                 for done in watched(finished, what="ingest", total=len(todo)):
                     intake.take(done)
+            record.check()  # else somebody who stops the last scene would stop nothing
             intake.settle()
     if csv is not None and engine.exists(table):
-        download(engine, table, csv, where=f"ingest_id = '{record.commit_id}'")
+        ids = ", ".join(f"'{each}'" for each in [record.commit_id, *ledger.tries_before(retries)])
+        download(engine, table, csv, where=f"ingest_id IN ({ids})")
     return intake.report(scenes)
 
 
@@ -248,7 +250,10 @@ def _grid_of(engine: Engine, table: str, name: str | None) -> Grid:
     """The table's own grid; another one is refused rather than mixed in."""
     if not engine.exists(table):
         return grid(name or DEFAULT)
-    own = facts(engine.schema(table))["grid"]
+    held = facts(engine.schema(table))
+    if held.get("kind") != "tiles":
+        raise UsageError(f"Table {table!r} holds {held.get('kind')}, not tiles: choose another.")
+    own = held["grid"]
     if name is not None and grid(name).name != own:
         raise UsageError(f"Table {table!r} holds grid {own!r}; --grid {name} needs another table.")
     return grid(own)

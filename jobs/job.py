@@ -12,6 +12,7 @@ from geoquarry.engine.local import Engine
 from geoquarry.jobs import export, ingest, run
 from geoquarry.jobs.console import DONE, answer, say, table_text
 from geoquarry.schemas.errors import UsageError
+from geoquarry.schemas.redact import HIDDEN
 
 AGAIN: dict[str, Callable[..., int]] = {
     "ingest": ingest.again,
@@ -94,6 +95,12 @@ def retry(args: argparse.Namespace, engine: Engine) -> int:
         if args.json:
             answer({"retried": 0}, as_json=True)
         return DONE
+    if HIDDEN in (found["request"] or ""):
+        # Another path or condition than was asked for would be worse than none.
+        raise UsageError(
+            f"{what}: what it was asked for looked like a password in places, and the ledger does "
+            f"not keep those (`job show` has {HIDDEN} there): give the same command again."
+        )
     say(f"{what}: {f'{len(units)} failed' if units else 'all of it'} once more.")
     again = AGAIN[request["command"]]
     return again(engine, request, units, retries=found["commit_id"], as_json=args.json)

@@ -1,6 +1,6 @@
 """One story, every engine: the same rows give the same result, however they are carried.
 
-tests/spark/test_parity.py carries the same jobs with Spark.
+tests/spark/test_parity.py and tests/maxcompute/test_parity.py carry the same jobs elsewhere.
 """
 
 import random

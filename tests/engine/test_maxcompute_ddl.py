@@ -17,6 +17,7 @@ from geoquarry.engine.maxcompute_ddl import (
 )
 from geoquarry.schemas.errors import TableError, UsageError
 from geoquarry.schemas.harmony_tables import field_schema, gains_schema, sums_schema
+from geoquarry.schemas.redact import redacted
 from geoquarry.schemas.tables import OutputBand, facts, results_schema, tiles_schema, with_facts
 from geoquarry.udfs import methods
 
@@ -85,7 +86,7 @@ def test_a_foreign_table_has_plain_types():
     assert found.field("b").metadata == {b"about": b"text"}
     assert facts(found) == {}
     for text in ("MAP<STRING,STRING>", "ARRAY<", "STRUCT<a>", "", "BIGINT BIGINT"):
-        with pytest.raises(TableError, match="not read here"):
+        with pytest.raises(UsageError, match="not read here"):
             arrow_type(text)
     assert arrow_type("varchar(10)") == pa.string()
 
@@ -164,8 +165,9 @@ def test_accounts_from_the_environment():
     ],
 )
 def test_what_is_missing_is_named(environ, options, said):
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=said) as error:
         account_of(environ=environ, **options)
+    assert redacted(str(error.value)) == str(error.value)  # all of it is shown
 
 
 def test_a_secret_is_never_shown(tmp_path):

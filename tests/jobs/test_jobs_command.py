@@ -182,6 +182,17 @@ def test_what_still_runs_or_came_from_elsewhere_is_not_tried_again(engine, ask):
     assert "not started by a command" in ask("job", "retry", "bbbbbb", code=2)
 
 
+def test_what_the_ledger_does_not_keep_is_not_guessed(engine, ask, monkeypatch):
+    """Part of a path looks like a password: another path is not tried in its place."""
+    run_phases(engine, job_of(engine, Trigger("mosaic", "aster", "maps", params={"scope": "tile"})))
+    monkeypatch.setattr(export_files, "write_geotiff", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        export(engine, "maps", Path(engine.warehouse.location, "token=abc", "out"))
+    row = newest(engine, "export")
+    assert "abc" not in json.dumps(row, default=str)
+    assert "give the same command again" in ask("job", "retry", row["commit_id"], code=2)
+
+
 # -- incremental ---------------------------------------------------------------------------------
 
 
@@ -204,6 +215,7 @@ def test_incremental_computes_exactly_the_tiles_that_inputs_touch(engine, ask):
 # -- cut off -------------------------------------------------------------------------------------
 
 
+@pytest.mark.kill
 @pytest.mark.parametrize("again", ["the same command", "job retry"])
 def test_a_run_that_was_killed_goes_on_where_it_stood(engine, ask, again):
     words = ["run", "mosaic", "aster", "maps", "--scope", "tile", "--workers", "1"]
@@ -289,8 +301,10 @@ def test_a_scene_that_failed_is_tried_again_after_mending(engine, scenes, ask, t
     good, other = (folder / scene["file"] for scene in about["scenes"][:2])
     broken = tmp_path / other.name
     broken.write_bytes(other.read_bytes()[:3000])
-    words = ["--table", "t", "--aod", 0.1, "--dem", 1200, "--grid", about["grid"]]
+    rows = tmp_path / "rows.csv"
+    words = ["--table", "t", "--aod", 0.1, "--dem", 1200, "--grid", about["grid"], "--csv", rows]
     ask("ingest", good, broken, *words, code=3)
+    lines = rows.read_text().count("\n")
     row = newest(engine, "ingest")
     assert row["status"] == "partial"
     [unit] = ask("job", "show", row["commit_id"])["shown"]
@@ -298,6 +312,8 @@ def test_a_scene_that_failed_is_tried_again_after_mending(engine, scenes, ask, t
     broken.write_bytes(other.read_bytes())
     assert ask("job", "retry", row["commit_id"])["granules"] == [other.stem]
     assert ask("job", "retry", row["commit_id"]) == {"retried": 0}
+    held = engine.read("t", ["granule_id"]).read_all().num_rows  # the CSV keeps what it had
+    assert lines < rows.read_text().count("\n") == held + 1
 
 
 def test_an_export_that_was_cut_off_writes_what_is_missing(engine, tmp_path, monkeypatch):
@@ -328,6 +344,7 @@ def test_an_export_that_was_cut_off_writes_what_is_missing(engine, tmp_path, mon
 # -- stopping ------------------------------------------------------------------------------------
 
 
+@pytest.mark.kill
 def test_cancel_stops_an_ingest_which_commits_nothing_more(engine, scenes, monkeypatch, ask):
     folder, about = scenes
     paths = [folder / scene["file"] for scene in about["scenes"]]
@@ -351,26 +368,31 @@ def test_cancel_stops_an_ingest_which_commits_nothing_more(engine, scenes, monke
     assert len(ask("job", "retry", row["commit_id"])["granules"]) == 3
 
 
+@pytest.mark.kill
 def test_job_cancel_stops_another_process(engine, ask):
-    """A run of many rows in a process of its own stops within seconds of the command."""
-    engine.append("aster", made_up_rows([(x, 9) for x in range(40)], granules=2, size=64))
+    """A run of many rows in a process of its own stops long before it would have ended.
+
+    How soon that is, tests/engine/test_ledger.py measures; here a loaded machine may take its time.
+    """
+    pixels = made_up_row(0, 9, 0)
+    engine.append("aster", [{**pixels, "tile_x": x} for x in range(200)])
     words = ["run", "mosaic", "aster", "maps", "--scope", "tile", "--workers", "1"]
     env = {**os.environ, "PYTHONPATH": ":".join(filter(None, sys.path))}
     process = subprocess.Popen(
         [sys.executable, "-m", "geoquarry", *words], env=env, stderr=subprocess.PIPE, text=True
     )
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while not any(row["status"] == "running" for row in engine.warehouse.ledger.jobs()):
         assert time.monotonic() < until
+        assert process.poll() is None
         time.sleep(0.02)
     row = newest(engine, "run")
-    asked = time.monotonic()
-    found = ask("job", "cancel", row["commit_id"])
-    _, said = process.communicate(timeout=30)
-    if process.returncode == 0:
-        pytest.skip("the machine was quick: the run had ended")
-    assert (process.returncode, found["status"]) == (1, "cancelled")
+    ask("job", "cancel", row["commit_id"])
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 1
     assert "cancelled" in said
-    assert time.monotonic() - asked < 5
+    found = newest(engine, "run")
+    assert (found["status"], found["reason"]) == ("cancelled", "job cancel")
+    assert found["units"]["pending"] > 0
     assert engine.read("maps").read_all().num_rows == 0
     assert "does not run" in ask("job", "cancel", row["commit_id"], code=2)

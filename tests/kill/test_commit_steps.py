@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from command import files_below
+from pyiceberg.io.pyarrow import PyArrowFile
 from rows import GRID, SENSOR, made_up_row
 
 from geoquarry.engine import commit, datafile, driver, failpoint, swap, table
+from geoquarry.engine.files import SharedFileIO, begin
 from geoquarry.engine.local import open_engine
 from geoquarry.jobs.run import job_of
 from geoquarry.jobs.statement import Trigger
@@ -196,3 +198,21 @@ def test_every_point_is_passed_where_it_is_said():
         if path.name != "failpoint.py"
     )
     assert set(re.findall(r'failpoint\("([^"]+)"\)', code)) == set(failpoint.POINTS)
+
+
+def test_a_folder_that_goes_away_before_its_first_file_is_made_again(tmp_path, monkeypatch):
+    """A vacuum sweeps empty folders; a writer may have made one a moment ago."""
+    folder, taken = tmp_path / "data" / "commit", []
+    made = PyArrowFile.create
+
+    def create(self, overwrite=False):
+        if len(taken) < 2:
+            taken.append(folder)
+            raise FileNotFoundError(folder)
+        return made(self, overwrite)
+
+    monkeypatch.setattr(PyArrowFile, "create", create)
+    with begin(SharedFileIO(), str(folder / "a.parquet")) as stream:
+        stream.write(b"rows")
+    assert (folder / "a.parquet").read_bytes() == b"rows"
+    assert len(taken) == 2

@@ -157,9 +157,8 @@ def test_functions_run_in_the_interpreter_that_was_asked_for(engine):
 
 def cancelled(engine, server, **changes):
     run = engine.run(job(**changes))
-    for _ in range(200):
-        if run.instance_id:
-            break
+    until = time.monotonic() + 120
+    while not run.instance_id and time.monotonic() < until:
         time.sleep(0.05)
     time.sleep(0.2)
     run.cancel()
@@ -169,10 +168,8 @@ def cancelled(engine, server, **changes):
 
 
 def test_cancel_stops_the_instance_and_leaves_nothing(engine, server):
-    server.faults.add("task_slow", match=COMPUTE, seconds=60)
-    started = time.monotonic()
+    server.faults.add("task_slow", match=COMPUTE, seconds=3600)  # only stopping it ends it
     run = cancelled(engine, server)
-    assert time.monotonic() - started < 20
     assert run.status == "cancelled"
     assert server.instances.all[run.instance_id].status == "Cancelled"
     assert engine.read("maps").read_all().num_rows == 0

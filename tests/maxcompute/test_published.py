@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 from rows import GRID, SENSOR, made_up_rows
 
+from geoquarry.engine import maxcompute_upload
 from geoquarry.engine.aster_l1t_gmi_columns import INTEGERS, TABLE_COLUMNS
 from geoquarry.engine.aster_l1t_gmi_results import write_results
 from geoquarry.engine.aster_l1t_gmi_writer import write_gmi
@@ -196,6 +197,28 @@ def test_publishing_replaces_the_whole_table(odps, results):
     assert row["tile_index_x"] == 4
     assert set(json.loads(row["meta"])["geoquarry"]["scales"].values()) == {1e-4}
     assert np.frombuffer(bytes.fromhex(row["clay"]), np.int16).size == 64 * 64
+
+
+@pytest.mark.parametrize("kind", ["expired_upload", "5xx", "reply_lost", "done_5xx"])
+def test_as_many_rows_as_before_are_no_sign_that_they_are_the_new_ones(
+    kind, server, odps, results, monkeypatch
+):
+    monkeypatch.setattr(maxcompute_upload.time, "sleep", lambda seconds: None)
+    publish(results, "maps", "demo_fg")
+    fault = server.faults.add(kind, match="upload.commit")
+    publish(results, "maps", f"{server.project}.demo_fg", layout=Layout(scale=1e-4))
+    assert fault.hits
+    for row in fetched(odps, "demo_fg"):
+        assert set(json.loads(row["meta"])["geoquarry"]["scales"].values()) == {1e-4}
+    assert not [table.name for table in odps.list_tables() if "__" in table.name]
+
+
+@pytest.mark.parametrize("name", ["a;drop", "a b", "x__new_0123456789ab", "", "a..b"])
+def test_names_that_cannot_be_are_refused(name, results):
+    with pytest.raises(UsageError, match="cannot be a published table"):
+        publish(results, "maps", name)
+    with pytest.raises(UsageError, match="cannot be a published table"):
+        adopt(results, name, "another")
 
 
 def test_other_tables_are_never_replaced(odps, results):

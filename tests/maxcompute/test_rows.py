@@ -11,10 +11,11 @@ import pyarrow as pa
 import pytest
 from rows import GRID, made_up_row, made_up_rows, mixed_rows
 
-from geoquarry.engine import local
+from geoquarry.engine import local, maxcompute_lock
 from geoquarry.engine.maxcompute_append import put_rows
 from geoquarry.engine.maxcompute_commit import replace_rows
-from geoquarry.engine.maxcompute_lock import Lock
+from geoquarry.engine.maxcompute_connection import FULL_SCAN
+from geoquarry.engine.maxcompute_lock import Lock, lease_left_s
 from geoquarry.engine.maxcompute_spool import spooled
 from geoquarry.engine.maxcompute_tables import drop_physical, helper_name, make_helper
 from geoquarry.engine.maxcompute_upload import upload
@@ -389,11 +390,46 @@ def test_a_lock_is_held_by_one_and_taken_from_the_dead(engine, odps):
     assert left_over(odps) == []
 
 
+def test_a_lock_of_a_namesake_of_this_host_is_believed(engine, odps):
+    other = Lock(engine.connection, "aster")
+    other.about |= {"pid": 2**22 + 1, "born": "0ther-1-1"}  # a number that is nobody's here
+    other._make()
+    with pytest.raises(CommitConflict, match="have been writing"):
+        Lock(engine.connection, "aster", patience_s=0.3).__enter__()
+    other._drop()
+
+
+def test_a_lock_outlives_a_statement_that_does_not_end(engine, odps, server, monkeypatch):
+    monkeypatch.setattr(maxcompute_lock, "SETTLE_S", 0.0)
+    connection = engine.connection
+    server.faults.add("task_slow", match="COUNT", seconds=300)
+    instance = connection.start("SELECT COUNT(*) AS n FROM `aster`", FULL_SCAN)
+
+    def given_up():
+        with Lock(connection, "aster") as lock:
+            lock.note(instance)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        given_up()
+    assert len(left_over(odps)) == 1
+    with pytest.raises(CommitConflict, match="have been writing"):
+        Lock(connection, "aster", patience_s=0.3).__enter__()
+    connection.stop(instance)
+    with Lock(connection, "aster", patience_s=60):
+        pass
+    assert left_over(odps) == []
+
+
 def test_a_lock_is_renewed_while_it_is_held(engine, odps):
-    with Lock(engine.connection, "aster", lease_s=1.5):
-        first = left_over(odps)
-        time.sleep(3)
-        assert left_over(odps) != first
+    with Lock(engine.connection, "aster", lease_s=9) as lock:  # renewed after 3 s
+        (first,) = left_over(odps)
+        until = time.monotonic() + 60
+        while (now := left_over(odps)) in ([first], []) or len(now) > 1:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        assert lease_left_s(now[0]) > lease_left_s(first)
+        lock.holds()
         with pytest.raises(CommitConflict):
             Lock(engine.connection, "aster", patience_s=0.3).__enter__()
     assert left_over(odps) == []

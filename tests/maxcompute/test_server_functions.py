@@ -144,7 +144,7 @@ def test_functions_need_their_python_and_time(odps):
     began = time.monotonic()
     with pytest.raises(errors.ODPSError, match="worker is gone"):
         asked(odps, "SELECT f_wrong(a) AS x FROM t", **{"odps.function.timeout": 1})
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 25  # it would sleep for 30
 
 
 def test_a_running_function_is_stopped(odps):

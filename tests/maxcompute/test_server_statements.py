@@ -87,7 +87,7 @@ def test_only_the_named_partitions_are_read(odps, server):
 
 
 def test_an_instance_runs_and_tells_about_itself(odps, server):
-    server.delay_s = 0.5
+    server.delay_s = 3
     instance = odps.run_sql("SELECT 1 AS one", unique_identifier_id="the same")
     assert odps.run_sql("SELECT 1 AS one", unique_identifier_id="the same").id == instance.id
     assert instance.is_running()

@@ -1,6 +1,7 @@
 """Tables of a MaxCompute project through our engine: made, described, cared for, kept apart."""
 
 import datetime as dt
+import json
 import re
 import traceback
 
@@ -11,6 +12,7 @@ from rows import GRID, made_up_row, mixed_rows
 from geoquarry.engine.maxcompute_lock import Lock
 from geoquarry.engine.maxcompute_tables import helper_name
 from geoquarry.jobs.__main__ import main
+from geoquarry.jobs.ingest import _grid_of
 from geoquarry.schemas.errors import TableError, UnknownName, UsageError
 from geoquarry.schemas.harmony_tables import gains_schema
 from geoquarry.schemas.tables import OutputBand, facts, results_schema, tiles_schema
@@ -81,9 +83,35 @@ def test_names_that_are_not_there(engine):
     with pytest.raises(UsageError, match="begins with a letter"):
         engine.create("_x", TILES)
     with pytest.raises(UsageError, match="looks like a helper"):
-        engine.create("aster__new_00", TILES)
+        engine.create("aster__new_0123456789ab", TILES)
     with pytest.raises(UnknownName, match="no column 'zone'"):
         engine.read("aster", ["zone"])
+
+
+def test_tables_of_others_are_in_nobodys_way(engine, odps, server, tmp_path, monkeypatch, capsys):
+    engine.create("aster", TILES)
+    odps.execute_sql("CREATE TABLE parted (a bigint) PARTITIONED BY (dt string)")
+    odps.execute_sql("CREATE TABLE odd (a map<string,string>)")
+    odps.execute_sql("CREATE TABLE sites__new_york (a bigint) COMMENT '{\"geoquarry\": 1}'")
+    assert engine.tables() == ["aster", "odd", "parted", "sites__new_york"]
+    monkeypatch.setenv("ODPS_ACCESS_ID", server.access_id)
+    monkeypatch.setenv("ODPS_ACCESS_KEY", server.secret)
+    place = ["--engine", "maxcompute", "--project", server.project, "--endpoint", server.endpoint]
+    place += ["--tunnel-endpoint", server.tunnel_endpoint, "--warehouse", str(tmp_path / "house")]
+    assert main(["tables", "--json", *place]) == 0
+    told, said = capsys.readouterr()
+    kinds = {row["table"]: (row["kind"], row["rows"]) for row in json.loads(told)}
+    assert kinds == {
+        "aster": ("tiles", 0), "odd": (None, None), "parted": (None, None),
+        "sites__new_york": (None, 0),
+    }  # fmt: skip
+    assert "'parted' is partitioned by dt" in said
+    assert "odd: Type" in said
+    assert main(["vacuum", "--older-than", "0s", *place]) == 0
+    assert odps.exist_table("sites__new_york")
+    assert main(["vacuum", "parted", *place]) == 2
+    with pytest.raises(UsageError, match="holds None, not tiles"):
+        _grid_of(engine, "sites__new_york", None)
 
 
 def test_a_prefix_keeps_two_users_of_a_project_apart(maxcompute_engine, odps):

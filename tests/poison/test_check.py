@@ -1,6 +1,11 @@
 """`check` finds what is wrong with a table, and says where."""
 
+from pathlib import Path
+
 import pyarrow as pa
+import pytest
+
+from geoquarry.engine import table as tables
 
 
 def test_damage_in_a_data_file_is_found_and_the_other_rows_are_read(ask, store, rows, told):
@@ -66,3 +71,39 @@ def test_check_looks_at_older_snapshots_too(store, rows):
     found = engine.check("tiles")
     assert [p.message for p in found] == ["the file is missing"]
     assert found[0].where.startswith("snapshot ")
+
+
+@pytest.mark.parametrize("what", ["snap-*.avro", "*-m0.avro"])
+@pytest.mark.parametrize("damage", [b"", b"Obj\x01", b"no such thing at all" * 9, None])
+def test_damaged_lists_of_files_are_named(ask, store, rows, what, damage):
+    """What Iceberg keeps of a table is verified as well; None: the file is gone."""
+    engine = store(rows)
+    metadata = Path(engine.warehouse.table("tiles").location, "metadata")
+    path = next(p for p in metadata.glob(what) if what.startswith("snap") or "snap" not in p.name)
+    path.unlink() if damage is None else path.write_bytes(damage)
+    tables._manifests.clear()  # what this process remembers is no proof
+    code, out, _ = ask("check", "tiles")
+    assert code == 3
+    assert path.name in out
+    for words in (["run", "mosaic", "tiles", "maps"], ["vacuum"], ["sql", "SELECT 1 FROM tiles"]):
+        code, _, said = ask(*words)
+        assert code == 1, words
+        assert path.name in said
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"\xff"])
+def test_damaged_metadata_is_told(ask, store, rows, damage):
+    engine = store(rows)
+    Path(engine.warehouse.table("tiles").iceberg.metadata_location).write_bytes(damage)
+    code, _, said = ask("check", "tiles")
+    assert code == 1
+    assert "metadata is damaged" in said
+
+
+def test_a_vacuum_does_not_need_the_ledger(ask, store, rows, house):
+    store(rows)
+    Path(house, "ledger.db").write_bytes(b"no database")
+    code, out, said = ask("vacuum")
+    assert code == 0
+    assert "tiles" in out
+    assert "ledger does not answer" in said
