@@ -17,6 +17,7 @@ from geoquarry.engine.storage import writing
 
 FOREIGN_LEASE_S = 24 * 3600
 """A note of another host counts as alive for this long; there is no process to ask."""
+ATTEMPTS = 10
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,18 @@ def write_note(layout: Layout, group: str, commit_id: str) -> Note:
     path = f"{layout.location}/parts/{group}/{commit_id}.json"
     note = Note(path, group, commit_id, this_process(), time.time())
     said = {"commit_id": commit_id, **asdict(note.process), "written": note.written_s}
-    open_path = unfinished(path)
-    with writing(path):
-        with begin(layout.io, open_path) as stream:
-            failpoint("note.half")
-            stream.write(json.dumps(said).encode())
-        finish(open_path, path)  # half a note would protect nobody's files
+    for attempt in range(ATTEMPTS):
+        open_path = unfinished(path)
+        try:
+            with writing(path):
+                with begin(layout.io, open_path) as stream:
+                    failpoint("note.half")
+                    stream.write(json.dumps(said).encode())
+                finish(open_path, path)  # half a note would protect nobody's files
+            break
+        except FileNotFoundError:
+            if attempt == ATTEMPTS - 1:
+                raise  # else: a vacuum that spares nothing has just taken the half one away
     return note
 
 

@@ -1,5 +1,6 @@
 """At every step of a commit the disk says no: the table is as before or after it, never between."""
 
+import os
 import re
 import time
 from datetime import timedelta
@@ -10,7 +11,7 @@ from command import files_below
 from pyiceberg.io.pyarrow import PyArrowFile
 from rows import GRID, SENSOR, made_up_row
 
-from geoquarry.engine import commit, datafile, driver, failpoint, swap, table
+from geoquarry.engine import commit, datafile, driver, failpoint, note, swap, table
 from geoquarry.engine.files import SharedFileIO, begin
 from geoquarry.engine.local import open_engine
 from geoquarry.jobs.run import job_of
@@ -216,3 +217,20 @@ def test_a_folder_that_goes_away_before_its_first_file_is_made_again(tmp_path, m
         stream.write(b"rows")
     assert (folder / "a.parquet").read_bytes() == b"rows"
     assert len(taken) == 2
+
+
+def test_a_half_written_note_that_goes_away_is_written_again(tmp_path, monkeypatch):
+    """A vacuum that spares nothing takes files that nobody has noted down, also a note itself."""
+    engine, real, taken = open_engine(str(tmp_path / "w")), note.finish, []
+    engine.create("tiles", tiles_schema(SENSOR.name, GRID))
+
+    def finish(open_path, path):
+        if not taken:
+            taken.append(open_path)
+            os.unlink(open_path)
+        real(open_path, path)
+
+    monkeypatch.setattr(note, "finish", finish)
+    engine.append("tiles", OLD)
+    assert len(taken) == 1
+    assert engine.describe("tiles")["rows"] == len(OLD)
