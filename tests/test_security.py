@@ -361,7 +361,9 @@ write_parquet(sys.argv[1] + "/a.parquet", engine.read("aster"), schema)
 """
 
 
-@pytest.mark.parametrize("umask", ["077", "027", "000"])
+@pytest.mark.parametrize(
+    "umask", ["027", *(pytest.param(one, marks=pytest.mark.kill) for one in ("077", "000"))]
+)  # one in the fast suite: each starts a process that ingests and exports
 def test_files_have_the_modes_that_the_user_wants(umask, tmp_path):
     code = PERMISSIONS.format(umask=umask, grid=GRID)
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=120)

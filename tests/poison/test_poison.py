@@ -64,6 +64,7 @@ def newest(ask):
     return json.loads(ask("jobs", "--json", "--limit", "1")[1])[0]["commit_id"]
 
 
+@pytest.mark.kill  # slow: every kind of bad row is run, mended and tried again
 def test_bad_rows_in_a_table(ask, store, told):
     """One bad row in each of many tiles: all named with their reasons, all tiles made without."""
     tiles = [(x, 0) for x in range(len(IN_A_TABLE) + 1)]
