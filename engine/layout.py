@@ -178,6 +178,12 @@ class Layout:
         """BINARY columns."""
         return tuple(field.name for field in self.schema if pa.types.is_binary(field.type))
 
+    @cached_property
+    def order(self) -> tuple[str, ...]:
+        """Columns that rows are read in the order of: tile_y, tile_x, then the rest of the key."""
+        first = tuple(name for name in ("tile_y", "tile_x") if name in self.key)
+        return first + tuple(name for name in self.key if name not in (*first, "grid"))
+
     def data_path(self, commit_id: str, name: str) -> str:
         """Where a data file lies."""
         return f"{self.location}/data/{commit_id}/{name}.parquet"

@@ -10,18 +10,18 @@ import pyarrow as pa
 
 from geoquarry.engine.appender import Appender, AppendReport, append
 from geoquarry.engine.check import Problem, check
+from geoquarry.engine.choose import columns_wanted
 from geoquarry.engine.driver import Driver
 from geoquarry.engine.plan import plan, select_index
 from geoquarry.engine.pool import EXECUTORS, in_threads
 from geoquarry.engine.rows import read_batches
 from geoquarry.engine.run import Run, RunPlan, go_on
 from geoquarry.engine.sql import ScalarFunction, select
-from geoquarry.engine.table import Table
 from geoquarry.engine.vacuum import VacuumReport, vacuum
 from geoquarry.engine.warehouse import Warehouse, open_warehouse
-from geoquarry.schemas.errors import TableError, UnknownName, UsageError
+from geoquarry.schemas.errors import TableError, UsageError
 from geoquarry.schemas.job import Job
-from geoquarry.schemas.tables import facts
+from geoquarry.schemas.tables import facts, same_facts
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -109,9 +109,13 @@ class Engine:
         TableError
             It exists with other facts (kind, sensor, grid or bands).
         """
-        held = self.warehouse.ensure_table(table, schema).facts
-        if held != facts(schema):
+        held = self._made(table, schema)
+        if not same_facts(held, facts(schema)):
             raise TableError(f"Table {table!r} was made for {held}, not for {facts(schema)}.")
+
+    def _made(self, table: str, schema: pa.Schema) -> dict[str, Any]:
+        """Facts of a table, which is made unless it exists."""
+        return self.warehouse.ensure_table(table, schema).facts
 
     def exists(self, table: str) -> bool:
         """Whether there is a table of that name."""
@@ -254,16 +258,10 @@ class Engine:
         """
         found = self.warehouse.table(table)
         layout = found.layout
-        names = list(found.schema.names if columns is None else columns)
-        unknown = [name for name in names if name not in found.schema.names]
-        if unknown:
-            raise UnknownName(
-                f"Table {table!r} has no column {', '.join(map(repr, unknown))}. "
-                f"Columns: {', '.join(found.schema.names)}."
-            )
-        schema = pa.schema([found.schema.field(name) for name in names], found.schema.metadata)
+        schema = columns_wanted(table, found.schema, columns)
+        names = schema.names
         if not set(names) & set(layout.blobs):
-            order = ", ".join(f'"{n}"' for n in _order(found))
+            order = ", ".join(f'"{n}"' for n in layout.order)
             wanted = ", ".join(f'"{name}"' for name in names)
             rows = select_index(found, wanted, where, tiles, as_of, order=order)
             return pa.RecordBatchReader.from_batches(schema, rows.cast(schema).to_batches())
@@ -366,8 +364,3 @@ class Engine:
     def check(self, table: str) -> list[Problem]:
         """Read the whole table once: file sizes, keys, digests, every blob; [] is good news."""
         return check(self.warehouse.table(table))
-
-
-def _order(table: Table) -> list[str]:
-    first = [name for name in ("tile_y", "tile_x") if name in table.layout.key]
-    return first + [name for name in table.layout.key if name not in (*first, "grid")]

@@ -2,15 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-import duckdb
 import pyarrow as pa
 
-from geoquarry.engine.duck import connect
+from geoquarry.engine.choose import columns_wanted, rows_wanted
 from geoquarry.engine.maxcompute_ddl import zone_of
 from geoquarry.engine.maxcompute_download import Download
 from geoquarry.engine.maxcompute_tables import MaxTable
 from geoquarry.engine.where import condition
-from geoquarry.schemas.errors import TableError, UnknownName, UsageError
+from geoquarry.schemas.errors import TableError, UsageError
 
 ATTEMPTS = 3
 Tiles = Sequence[tuple[int, int]]
@@ -25,14 +24,8 @@ def read(
 ) -> pa.RecordBatchReader:
     """Rows of a table, by tile_y, tile_x and granule; see `engine.local.Engine.read`."""
     at_present(table, as_of)
-    names = list(table.schema.names if columns is None else columns)
-    unknown = [name for name in names if name not in table.schema.names]
-    if unknown:
-        raise UnknownName(
-            f"Table {table.name!r} has no column {', '.join(map(repr, unknown))}. "
-            f"Columns: {', '.join(table.schema.names)}."
-        )
-    schema = pa.schema([table.schema.field(name) for name in names], table.schema.metadata)
+    schema = columns_wanted(table.name, table.schema, columns)
+    names = schema.names
     plain = [name for name in names if name not in table.layout.blobs]
     download = Download(table)
     index = chosen(download, plain, where, tiles)
@@ -104,30 +97,9 @@ def chosen(download: Download, columns: Iterable[str], where: str, tiles: Tiles 
         index = download.index([*columns, *used], zones)
         table = table.reload()
         if table.snapshot_id == before:  # else some zones may be of before, some of after
-            return select_rows(index, table, wanted, where, tiles)
+            order = ", ".join(f'"{name}"' for name in table.layout.order) or "zone, place"
+            found = rows_wanted(
+                index, table.name, wanted=wanted, where=where, tiles=tiles, order=order
+            )
+            return found.cast(index.schema)
     raise TableError(f"Table {table.name!r} was changed while it was read. Read it again.")
-
-
-def select_rows(
-    index: pa.Table, table: MaxTable, wanted: str, where: str, tiles: Tiles | None
-) -> pa.Table:
-    """The rows of an index that satisfy a condition, in the table's order."""
-    terms = [f"({wanted})"] if wanted else []
-    with connect() as connection:
-        connection.register("rows", index)
-        if tiles is not None:
-            keys = sorted(set(tiles))
-            wanted_tiles = {"x": [x for x, _ in keys], "y": [y for _, y in keys]}
-            schema = pa.schema([("x", pa.int32()), ("y", pa.int32())])
-            connection.register("tiles", pa.table(wanted_tiles, schema=schema))
-            terms.append("(tile_x, tile_y) IN (SELECT (x, y) FROM tiles)")
-        query = "SELECT * FROM rows"
-        if terms:
-            query += f" WHERE {' AND '.join(terms)}"
-        order = [f'"{name}"' for name in table.order] or ["zone", "place"]
-        try:
-            found = connection.sql(f"{query} ORDER BY {', '.join(order)}").to_arrow_table()
-        except duckdb.Error as error:
-            reason = str(error).splitlines()[0]
-            raise UsageError(f"Condition {where!r} on table {table.name!r}: {reason}") from error
-    return found.cast(index.schema)

@@ -74,12 +74,6 @@ class MaxTable:
         """Schema, key and rasters in the words of the other engines; there are no files."""
         return Layout(self.name, "", self.schema, self.schema, {})
 
-    @property
-    def order(self) -> list[str]:
-        """Columns that rows are sorted by: tile_y, tile_x, then the rest of the key."""
-        first = [name for name in ("tile_y", "tile_x") if name in self.layout.key]
-        return first + [name for name in self.layout.key if name not in (*first, "grid")]
-
     @cached_property
     def _zones(self) -> dict[str, tuple[int, datetime | None]]:
         """Zones as they are now: rows (-1: not told) and when their data were last changed."""

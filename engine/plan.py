@@ -6,15 +6,13 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 
+from geoquarry.engine.choose import rows_wanted
 from geoquarry.engine.datafile import ROW_BYTES, ROW_DIGEST, ROW_GROUP
-from geoquarry.engine.duck import connect
 from geoquarry.engine.index import FILE, load_index
 from geoquarry.engine.table import Table
 from geoquarry.engine.where import condition
-from geoquarry.schemas.errors import UsageError
 from geoquarry.schemas.job import Lookup
 
 
@@ -148,30 +146,8 @@ def select_index(
 ) -> pa.Table:
     """Ask the index of a table; ``select`` and ``order`` are ours, ``where`` is the user's."""
     wanted = condition(where, table.schema)
-    terms = [f"({wanted})"] if wanted else []
     names = [n for n in table.schema.names if f'"{n}"' in f"{wanted} {select}"]
     index = load_index(table, [*table.layout.key, *names], snapshot_id)
-    with connect() as connection:
-        connection.register("rows", index)
-        if tiles is not None:
-            keys = sorted(set(tiles))
-            connection.register(
-                "tiles",
-                pa.table(
-                    {
-                        "x": pa.array([x for x, _ in keys], pa.int32()),
-                        "y": pa.array([y for _, y in keys], pa.int32()),
-                    }
-                ),
-            )
-            terms.append("(tile_x, tile_y) IN (SELECT (x, y) FROM tiles)")
-        query = f"SELECT {select} FROM rows"  # nosec B608: ours, or written from a checked tree
-        if terms:
-            query += f" WHERE {' AND '.join(terms)}"
-        if order:
-            query += f" ORDER BY {order}"
-        try:
-            return connection.sql(query).to_arrow_table()
-        except duckdb.Error as error:
-            reason = str(error).splitlines()[0]
-            raise UsageError(f"Condition {where!r} on table {table.name!r}: {reason}") from error
+    return rows_wanted(
+        index, table.name, select=select, wanted=wanted, where=where, tiles=tiles, order=order
+    )

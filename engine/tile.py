@@ -27,7 +27,7 @@ from geoquarry.schemas.answer import (
 from geoquarry.schemas.digest import input_digest
 from geoquarry.schemas.errors import TableError, UsageError
 from geoquarry.schemas.job import Job
-from geoquarry.schemas.tables import facts, output_bands
+from geoquarry.schemas.tables import facts, output_bands, same_facts
 
 __all__ = [
     "GOOD",
@@ -240,7 +240,7 @@ def check_target(job: Job, have: dict[str, Any]) -> None:
                 f"Table {job.target!r} holds {name} {have.get(name)!r}, this job makes "
                 f"{need.get(name)!r}. Choose another target, or drop the table first."
             )
-    if json.dumps(have.get("bands")) != json.dumps(need.get("bands")):
+    if not same_facts(have.get("bands"), need.get("bands")):
         raise TableError(
             f"Table {job.target!r} was made with other output bands than this job makes. "
             "Choose another target, or drop the table first."

@@ -21,7 +21,7 @@ from geoquarry.schemas.harmony_tables import (
 )
 from geoquarry.schemas.job import Job, Lookup
 from geoquarry.schemas.sensor import sensor
-from geoquarry.schemas.tables import facts
+from geoquarry.schemas.tables import facts, same_facts
 from geoquarry.udfs import methods
 from geoquarry.udfs.agreement import GRANULE_COLUMNS, TILE_COLUMNS, Gains, centres_um
 from geoquarry.udfs.balance_field import solve_field
@@ -146,7 +146,7 @@ def _only_ours(engine: Engine, job: Job) -> None:
         names.field: field_schema(about["sensor"], about["grid"]),
     }
     for name, schema in wanted.items():
-        if engine.exists(name) and facts(engine.schema(name)) != facts(schema):
+        if engine.exists(name) and not same_facts(facts(engine.schema(name)), facts(schema)):
             raise UsageError(
                 f"The job keeps sums, gains and balance of {job.target!r} in tables of these "
                 f"names, but {name!r} is another table. Choose another target, or "

@@ -2,7 +2,6 @@
 
 import argparse
 import itertools
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -29,6 +28,7 @@ from geoquarry.schemas.tables import (
     OutputBand,
     facts,
     results_schema,
+    same_facts,
     tiles_schema,
 )
 
@@ -211,7 +211,7 @@ def _guess(path: Path, names: list[str]) -> dict[str, Any]:
 
 def _refuse_other(mine: dict[str, Any], theirs: dict[str, Any], path: Path, table: str) -> None:
     for key in ("kind", "sensor", "grid", "method", "bands"):
-        if json.dumps(mine.get(key)) != json.dumps(theirs.get(key)):
+        if not same_facts(mine.get(key), theirs.get(key)):
             raise UsageError(
                 f"{path} holds {key} {_short(mine.get(key))}, {table} {_short(theirs.get(key))}. "
                 "Choose another table."

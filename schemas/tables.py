@@ -255,6 +255,17 @@ def facts(schema: pa.Schema) -> dict[str, Any]:
     return found
 
 
+def same_facts(one: Any, other: Any) -> bool:
+    """Whether two facts, or all of two tables, say the same.
+
+    As text: the nodata of float32 bands is NaN, which is not equal to itself.
+
+    >>> same_facts({"nodata": float("nan")}, {"nodata": float("nan")})
+    True
+    """
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
 def output_bands(schema: pa.Schema) -> list[OutputBand]:
     """Output bands of a results schema, in order."""
     return [OutputBand(**band) for band in facts(schema).get("bands", [])]

@@ -560,3 +560,13 @@ def test_two_jobs_into_one_table_at_once(filled):
         run.wait()
     found = filled.read("map", columns=["tile_x"]).read_all().column(0).to_pylist()
     assert Counter(found) == {0: 1, 1: 1, 2: 1}
+
+
+def test_a_float_table_is_its_own_kind(filled):
+    """NaN, the nodata of float32 bands, does not equal itself; the table is the same all the same."""
+    bands = [OutputBand("value", "a value", dtype="float32", scale=1.0, nodata=float("nan"))]
+    schema = results_schema("aster_l1t", "res-30_tilesize-96", "toy", bands)
+    filled.ensure("floats", schema)
+    filled.ensure("floats", schema)
+    with pytest.raises(TableError, match="was made for"):
+        filled.ensure("floats", results_schema("aster_l1t", "res-30_tilesize-96", "other", bands))
