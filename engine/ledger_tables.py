@@ -2,6 +2,7 @@
 
 import os
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -98,8 +99,22 @@ def connect(url: URL, *, own_file: bool) -> Engine:
     """
     engine = create_engine(url, pool_pre_ping=url.get_backend_name() != "sqlite")
     if own_file:
+        event.listen(engine, "do_connect", _as_it_lies)
         event.listen(engine, "connect", _for_many_writers)
     return engine
+
+
+def _as_it_lies(_dialect: Any, _record: Any, words: list[Any], options: dict[str, Any]) -> None:
+    """Where nothing may be written, a ledger that nobody has open is read as it lies.
+
+    SQLite makes two files beside a WAL database to read it, unless it is told that none is needed:
+    https://www.sqlite.org/wal.html#read_only_databases
+    """
+    path = words[0]
+    if os.access(os.path.dirname(path), os.W_OK) or os.path.exists(f"{path}-wal"):
+        return
+    words[0] = f"{Path(path).as_uri()}?immutable=1"
+    options["uri"] = True
 
 
 def _for_many_writers(connection: Any, _record: Any) -> None:

@@ -1,6 +1,8 @@
 """A disk that fills and a warehouse that is read-only: really so, where mounting is allowed."""
 
+import gc
 import os
+import sqlite3
 import subprocess
 
 import pyarrow.parquet as pq
@@ -8,6 +10,7 @@ import pytest
 from rows import GRID, SENSOR, made_up_rows
 
 from geoquarry.engine import failpoint
+from geoquarry.engine.ledger_tables import LEDGER_FILE
 from geoquarry.engine.local import open_engine
 from geoquarry.jobs.__main__ import main
 from geoquarry.jobs.simulate import simulate
@@ -154,7 +157,8 @@ def test_a_disk_that_refuses(ask, tmp_path, told, ingest_words, monkeypatch, wha
         told(f"{what}, {name}", "injected at 3 files", "1, named; then 0", 6, 6)
 
 
-def test_a_warehouse_that_is_read_only(ask, tmp_path, told, ingest_words):
+@pytest.mark.parametrize("ledger", ["closed", "open elsewhere"])
+def test_a_warehouse_that_is_read_only(ask, tmp_path, told, ingest_words, ledger):
     """What only reads goes on; what would write says so, at once."""
     house = tmp_path / "warehouse"
     engine = filled(house)
@@ -163,6 +167,12 @@ def test_a_warehouse_that_is_read_only(ask, tmp_path, told, ingest_words):
     where = ["--warehouse", house]
     assert ask("run", "mosaic", "tiles", "maps", *where)[0] == 0
     before = state(engine)
+    gc.collect()  # the connections of the commands above
+    held = sqlite3.connect(house / LEDGER_FILE)
+    assert held.execute("SELECT count(*) FROM geoquarry_jobs").fetchone() > (0,)
+    if ledger == "closed":
+        held.close()
+    assert (house / f"{LEDGER_FILE}-wal").exists() == (ledger != "closed")
     mount("--bind", house, house)
     try:
         mount("-o", "remount,ro,bind", house)
@@ -176,8 +186,9 @@ def test_a_warehouse_that_is_read_only(ask, tmp_path, told, ingest_words):
             ["download", "maps", tmp_path / "maps.parquet"],
             ["export", "maps", tmp_path / "out"],
         ):
-            code, _, said = ask(*words, *where)
+            code, out, said = ask(*words, *where)
             assert code == 0, (words, said)
+            assert words != ["jobs"] or "mosaic" in out, out
         for words in (
             ["run", "mosaic", "tiles", "new"],
             ["upload", rows, "tiles"],
@@ -192,5 +203,6 @@ def test_a_warehouse_that_is_read_only(ask, tmp_path, told, ingest_words):
         assert state(engine) == before
     finally:
         subprocess.run(["umount", "-l", house], check=True)
+        held.close()
     assert ask("run", "mosaic", "tiles", "new", *where)[0] == 0
     told("a read-only warehouse", "bind mount", "reading 0, writing 1, named", 9, 9)
