@@ -563,7 +563,7 @@ def test_two_jobs_into_one_table_at_once(filled):
 
 
 def test_a_float_table_is_its_own_kind(filled):
-    """NaN, the nodata of float32 bands, does not equal itself; the table is the same all the same."""
+    """NaN, nodata of float32 bands, does not equal itself; the table is the same all the same."""
     bands = [OutputBand("value", "a value", dtype="float32", scale=1.0, nodata=float("nan"))]
     schema = results_schema("aster_l1t", "res-30_tilesize-96", "toy", bands)
     filled.ensure("floats", schema)
