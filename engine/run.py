@@ -113,8 +113,10 @@ class Run:
         self._lock = threading.Lock()
         self._report: RunReport | None = None
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._drive, args=(work,), name="run", daemon=True)
-        self._thread.start()
+        # Not the thread's own join(): one that Ctrl-C breaks off takes a live thread for ended, and
+        # the next one returns at once (https://github.com/python/cpython/issues/90882).
+        self._ended = threading.Event()
+        threading.Thread(target=self._drive, args=(work,), name="run", daemon=True).start()
 
     @property
     def progress(self) -> tuple[int, int]:
@@ -149,12 +151,12 @@ class Run:
             The job could not run at all (one failed tile is no error, see `RunReport.failed`).
         """
         try:
-            self._thread.join(timeout)
+            ended = self._ended.wait(timeout)
         except KeyboardInterrupt:
             self.cancel()
-            self._thread.join()
+            self._ended.wait()
             raise
-        if self._thread.is_alive():
+        if not ended:
             raise TimeoutError(f"The job still runs after {timeout} s; wait again or cancel it.")
         if self._error is not None:
             raise self._error
@@ -187,3 +189,5 @@ class Run:
             self._error, self.status = error, "cancelled"
         except BaseException as error:
             self._error, self.status = error, "failed"
+        finally:
+            self._ended.set()
