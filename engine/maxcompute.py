@@ -25,6 +25,7 @@ from geoquarry.engine.maxcompute_care import check, describe, history, vacuum
 from geoquarry.engine.maxcompute_connection import Connection
 from geoquarry.engine.maxcompute_driver import MaxComputeDriver
 from geoquarry.engine.maxcompute_limits import CELL_BYTES
+from geoquarry.engine.maxcompute_orphans import sweep
 from geoquarry.engine.maxcompute_read import planned, read
 from geoquarry.engine.maxcompute_run import MaxComputeRun
 from geoquarry.engine.maxcompute_sql import DIALECT, select
@@ -192,6 +193,7 @@ class Engine(local.Engine):
     def drop(self, table: str) -> None:
         """Delete a table and what is left beside it."""
         found = self.table(table)
+        sweep(self.connection, found.physical)  # statements of killed processes are stopped
         for name, _, _ in list(helpers(self.connection, found.physical)):
             drop_physical(self.connection, name)
         drop_physical(self.connection, found.physical)
@@ -308,6 +310,8 @@ class Engine(local.Engine):
         dry_run: bool = False,
     ) -> VacuumReport:
         """Delete what killed processes left: helper tables, old functions, files on their way.
+
+        Statements of theirs that are still at work are stopped.
 
         Parameters
         ----------

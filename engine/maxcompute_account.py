@@ -19,7 +19,10 @@ CREDENTIALS = (
     ),
 )
 """Variables that hold an id, its secret and a token; the first set that has an id is used. A set is
-never mixed with another: an id with somebody else's secret fails in a way that is hard to read."""
+never mixed with another: an id with somebody else's secret fails in a way that is hard to read. So
+a token goes with the id that it was given for, wherever that id comes from, and with no other."""
+TEMPORARY = "STS."
+"""How the ids of temporary credentials begin; they are worth nothing without their token."""
 VARIABLES = (PROJECT, ENDPOINT, TUNNEL, *(n for names in CREDENTIALS for n in names if n))
 """All variables that are looked at."""
 HIDDEN = "********"
@@ -80,9 +83,10 @@ def account_of(
     project, endpoint, tunnel_endpoint : str, optional
         Default: ``$ODPS_PROJECT_NAME``, ``$ODPS_ENDPOINT``, ``$ODPS_TUNNEL_ENDPOINT``.
     access_id, secret_access_key, security_token : str, optional
-        Default: the first of `CREDENTIALS` that is set; with an ``access_id``, the one of its id.
+        Default: the first of `CREDENTIALS` that is set; with an ``access_id``, those of its id.
     secret_file : str, optional
-        File whose first line is the secret, instead of ``secret_access_key``.
+        File whose first line is the secret, instead of ``secret_access_key``; a second line is the
+        token.
     odps_schema, quota : str, optional
         Of a project with schemas; quota that jobs run in.
     environ : mapping, optional
@@ -112,11 +116,16 @@ def account_of(
     if secret_file:
         if secret_access_key:
             raise UsageError("MaxCompute: give a secret or a secret file, not both.")
-        secret_access_key = _first_line(secret_file)
-    token = security_token or ""
+        secret_access_key, filed = _lines(secret_file)
+        security_token = security_token or filed
     if not (access_id and secret_access_key):
-        access_id, secret_access_key, token = _from_environment(
-            env, access_id, secret_access_key, token
+        access_id, secret_access_key = _from_environment(env, access_id, secret_access_key)
+    token = security_token or _token_of(access_id, env)
+    if access_id.startswith(TEMPORARY) and not token:
+        raise UsageError(
+            f"MaxCompute: access id {access_id!r} is one of temporary credentials, and their token "
+            "is missing. Put it into the second line of --secret-file, or set the variables of one "
+            f"set: {', '.join(f'${name}' for name in CREDENTIALS[-1] if name)}."
         )
     return Account(
         project=project,
@@ -131,17 +140,17 @@ def account_of(
 
 
 def _from_environment(
-    env: Mapping[str, str], access_id: str | None, secret: str | None, token: str
-) -> tuple[str, str, str]:
-    """Id, secret and token of one set of variables."""
-    for id_name, secret_name, token_name in CREDENTIALS:
+    env: Mapping[str, str], access_id: str | None, secret: str | None
+) -> tuple[str, str]:
+    """Id and secret of one set of variables."""
+    for id_name, secret_name, _ in CREDENTIALS:
         own = env.get(id_name)
         if not own or (access_id and own != access_id):
             continue
         found = secret or env.get(secret_name)
         if not found:
             raise UsageError(f"MaxCompute: ${id_name} is set, but ${secret_name} is not.")
-        return own, found, token or (env.get(token_name, "") if token_name else "")
+        return own, found
     if access_id:
         raise UsageError(
             f"MaxCompute: no secret for access id {access_id!r}. Give --secret-file, or set "
@@ -151,14 +160,23 @@ def _from_environment(
     raise UsageError(f"MaxCompute: no credentials. Set {sets}; or give --access-id, --secret-file.")
 
 
-def _first_line(path: str) -> str:
+def _token_of(access_id: str, env: Mapping[str, str]) -> str:
+    """The token that stands beside this id in the environment; empty if there is none."""
+    for id_name, _, token_name in CREDENTIALS:
+        if token_name and env.get(id_name) == access_id and env.get(token_name):
+            return env[token_name]
+    return ""
+
+
+def _lines(path: str) -> tuple[str, str]:
+    """Secret and token in a file; the token may be missing."""
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"MaxCompute: cannot read the secret file {path!r}: {error}") from error
     if not lines or not lines[0].strip():
         raise UsageError(f"MaxCompute: the secret file {path!r} is empty.")
-    return lines[0].strip()
+    return lines[0].strip(), lines[1].strip() if len(lines) > 1 else ""
 
 
 def set_variables(environ: Mapping[str, str] | None = None) -> list[str]:

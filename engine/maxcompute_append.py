@@ -13,6 +13,8 @@ from geoquarry.engine.batches import rows_of
 from geoquarry.engine.commit import new_commit_id
 from geoquarry.engine.datafile import WrittenFile, safe_name
 from geoquarry.engine.maxcompute_commit import Replaced, Units, replace_rows
+from geoquarry.engine.maxcompute_ddl import zone_of
+from geoquarry.engine.maxcompute_orphans import sweep
 from geoquarry.engine.maxcompute_spool import spooled
 from geoquarry.engine.maxcompute_tables import (
     MaxTable,
@@ -63,18 +65,32 @@ def put_rows(
         A row that cannot be stored, or the service's refusal; nothing is stored then.
     """
     connection = table.connection
+    staging = helper_name(table.physical, "new")
     with spooled(rows, table.layout, folder, connection.max_cell_bytes) as spool:
         if not spool.rows and not units:
             return Put(Uploaded(0, 0, 0), Replaced())
-        staging = helper_name(table.physical, "new")
+        zones = _zones(spool.zones, units or {}) if table.zones else None
+        table.check_zones(spool.zones, zones)
         try:
             make_helper(connection, staging, table.schema)
             sent = upload(connection, staging, spool, check)
-            replaced = replace_rows(table, staging, units=units, check=check)
+            replaced = replace_rows(table, staging, units=units, zones=zones, check=check)
         finally:
-            with suppress(GeoquarryError):  # left over: the service or vacuum deletes it
+            with suppress(GeoquarryError):  # left over: the service, vacuum or the next deletes it
                 drop_physical(connection, staging)
+    with suppress(GeoquarryError):  # the rows are stored, whatever others have left
+        sweep(connection, table.physical)
     return Put(sent, replaced)
+
+
+def _zones(staged: set[str], units: Units) -> set[str] | None:
+    """Zones that rows come to or go from; None: granules go wherever they are."""
+    found = set(staged)
+    for tiles in units.values():
+        if tiles is None:
+            return None
+        found |= {zone_of(x, y) for x, y in tiles}
+    return found
 
 
 def append(
@@ -144,7 +160,8 @@ class MaxAppender(Appender):
                 self.folder,
                 units={name: _pairs(tiles) for name, tiles in units.items()},
             )
-            self.report.snapshot_id = self.target.reload().snapshot_id
+            self.target = self.target.reload()  # its zones are counted before the next rows go up
+            self.report.snapshot_id = self.target.snapshot_id
             self.report.commit_ids.append(commit_id)
             self.report.units += len(self._granules)
             self.report.files += put.sent.blocks

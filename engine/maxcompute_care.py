@@ -9,14 +9,17 @@ from geoquarry.engine.check import Problem
 from geoquarry.engine.datafile import ROW_DIGEST
 from geoquarry.engine.maxcompute_archive import PREFIX
 from geoquarry.engine.maxcompute_connection import FULL_SCAN, Connection
-from geoquarry.engine.maxcompute_ddl import quoted
+from geoquarry.engine.maxcompute_ddl import ZONE, literal, quoted
 from geoquarry.engine.maxcompute_download import Download
+from geoquarry.engine.maxcompute_limits import PARTITIONS_READ
 from geoquarry.engine.maxcompute_lock import lease_left_s
+from geoquarry.engine.maxcompute_note import is_at_work, read_note
+from geoquarry.engine.maxcompute_orphans import sweep
 from geoquarry.engine.maxcompute_tables import MaxTable, drop_physical, helpers
 from geoquarry.engine.vacuum import VacuumReport
 from geoquarry.schemas.blob import decode
 from geoquarry.schemas.errors import GeoquarryError, UsageError
-from geoquarry.schemas.tables import facts
+from geoquarry.schemas.tables import described_columns, facts
 
 
 def describe(table: MaxTable) -> dict[str, Any]:
@@ -25,15 +28,7 @@ def describe(table: MaxTable) -> dict[str, Any]:
     return {
         "name": table.name,
         "facts": facts(table.schema),
-        "columns": [
-            {
-                "name": column.name,
-                "type": str(column.type),
-                "about": (column.metadata or {}).get(b"about", b"").decode(),
-                "key": not column.nullable,
-            }
-            for column in table.schema
-        ],
+        "columns": described_columns(table.schema),
         "rows": _counted(table),
         "files": max(int(told.file_num or 0), 0),
         "nbytes": max(int(told.size or 0), 0),
@@ -70,14 +65,22 @@ def _counted(table: MaxTable) -> int:
     if table.rows >= 0:
         return table.rows
     text = f"SELECT COUNT(*) AS n FROM {quoted(table.physical)}"  # nosec B608
-    return int(table.connection.rows(text, FULL_SCAN).column(0)[0].as_py())
+    zones, total = table.partitions(), 0
+    for start in range(0, max(len(zones), 1), PARTITIONS_READ):
+        some = zones[start : start + PARTITIONS_READ]
+        within = f" WHERE {quoted(ZONE)} IN ({', '.join(map(literal, some))})"
+        one = text + (within if len(zones) > PARTITIONS_READ else "")
+        total += int(table.connection.rows(one, FULL_SCAN).column(0)[0].as_py())
+    return total
 
 
 def vacuum(table: MaxTable, older_than: timedelta, *, dry_run: bool) -> VacuumReport:
     """Delete what killed processes left beside a table, and functions nobody made lately.
 
-    A job or an upload that has been running for longer than ``older_than`` would lose its rows on
-    their way: it fails then, and the table stays as it was.
+    Statements of killed processes are stopped, however young they are. A helper table of a process
+    that is known to live is never touched; one of another host that has been uploading for longer
+    than ``older_than`` would lose its rows on their way: it fails then, and the table stays as it
+    was.
 
     Returns
     -------
@@ -87,9 +90,17 @@ def vacuum(table: MaxTable, older_than: timedelta, *, dry_run: bool) -> VacuumRe
     if older_than < timedelta(0):
         raise UsageError("vacuum: older_than cannot be negative.")
     connection, report = table.connection, VacuumReport()
+    gone = sweep(connection, table.physical, dry_run=dry_run)
+    report.files += len(gone)
     for name, kind, age_s in list(helpers(connection, table.physical)):
+        if name in gone:
+            continue
         held = kind == "lock" and lease_left_s(name) > 0
-        if held or age_s < older_than.total_seconds():
+        if (
+            held
+            or age_s < older_than.total_seconds()
+            or (kind != "lock" and is_at_work(read_note(connection, name)))
+        ):
             report.kept_unfinished += 1
             continue
         report.files += 1

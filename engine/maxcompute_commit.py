@@ -17,6 +17,7 @@ from geoquarry.engine.datafile import ROW_BYTES, ROW_DIGEST
 from geoquarry.engine.maxcompute_connection import FULL_SCAN
 from geoquarry.engine.maxcompute_ddl import ZONE, listed, literal, quoted
 from geoquarry.engine.maxcompute_errors import InstanceFailed
+from geoquarry.engine.maxcompute_limits import PARTITIONS_READ, spread
 from geoquarry.engine.maxcompute_lock import Lock
 from geoquarry.engine.maxcompute_tables import MaxTable
 from geoquarry.engine.run import go_on
@@ -26,7 +27,7 @@ from geoquarry.schemas.tables import STATUS
 ATTEMPTS = 5
 GOOD = ", ".join(literal(status) for status in STATUS if status != "failed")
 MOST_ZONES = 1000
-"""Zones named one by one in a statement; beyond that it reads all of them."""
+"""Zones named one by one in a statement; beyond that it reads all of them, if it may."""
 TILE_FACTOR = 10**9
 """Makes one number of tile_x and tile_y."""
 OURS = ("ODPS-0130", "ODPS-0123", "ODPS-0121")
@@ -93,7 +94,7 @@ def replace_rows(
     whole : bool
         All other rows go, too.
     zones : collection of str, optional
-        Those of the staged rows, if known: only they are looked at.
+        Those of the staged rows and of ``units``, if known: only they are looked at.
     check : callable
         Raises to give up before the statement is sent.
 
@@ -107,8 +108,10 @@ def replace_rows(
         Others kept writing.
     InstanceFailed
         The service could not do it; the table is as it was.
+    TableError
+        More zones than one statement can read or write; the table is as it was.
     """
-    narrow = sorted(zones) if zones and not (whole or units) else []
+    narrow = sorted(zones) if zones and not whole else []
     commit = _Commit(table, staging, units or {}, keep_good, whole, narrow)
     with Lock(table.connection, table.physical, check, rows=staging) as lock:
 
@@ -147,17 +150,19 @@ class _Commit:
         """Look what there is and swap the rows in one statement."""
         go()
         connection = self.table.connection
+        self.table.check_zones(self.narrow, self.narrow or None)
         zones = self.zones()
         work = [zone for zone in zones if zone.new or zone.gone]
+        self.table.check_zones([zone.name for zone in work], self.narrow or None)
         added, removed = sum(z.new for z in work), sum(z.gone for z in work)
         if work:
             filled = [zone for zone in work if zone.kept + zone.new]
             go()
             if removed == 0 and any(zone.kept for zone in work):
-                connection.execute(self.insert(), sent=sent)
+                connection.execute(self.insert(), spread(len(filled)), sent=sent)
             elif filled or not self.table.zones:
                 text = self.overwrite([z.name for z in filled])
-                connection.execute(text, FULL_SCAN, sent=sent)
+                connection.execute(text, {**FULL_SCAN, **spread(len(filled))}, sent=sent)
             emptied = [zone.name for zone in work if not zone.kept + zone.new]
             if self.table.zones and emptied:
                 connection.execute(self.drop_zones(emptied))
@@ -252,7 +257,9 @@ class _Commit:
 
     def _within(self, alias: str, zones: list[str]) -> str:
         """Only these zones are read; none named: all of them."""
-        if not self.table.zones or not zones or len(zones) > MOST_ZONES:
+        if not self.table.zones or not zones:
+            return "1 = 1"
+        if len(zones) > MOST_ZONES and len(self.table.partitions()) <= PARTITIONS_READ:
             return "1 = 1"
         column = f"{alias}.{quoted(ZONE)}" if alias else quoted(ZONE)
         return f"{column} IN ({', '.join(map(literal, zones))})"

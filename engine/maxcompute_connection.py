@@ -20,7 +20,7 @@ from geoquarry.engine.maxcompute_errors import (
     InstanceFailed,
     is_transient,
 )
-from geoquarry.engine.maxcompute_limits import CELL_BYTES, check_sql
+from geoquarry.engine.maxcompute_limits import CELL_BYTES, check_prefix, check_sql
 from geoquarry.engine.maxcompute_ranges import Ranges
 from geoquarry.engine.run import go_on
 from geoquarry.schemas.errors import GeoquarryError, TableError, UnknownName, UsageError
@@ -49,13 +49,18 @@ class Connection:
         Before the name of every table, function and resource of ours.
     max_cell_bytes : int
         Largest value that the project takes.
+
+    Raises
+    ------
+    UsageError
+        A prefix that no name can begin with.
     """
 
     def __init__(
         self, account: Account, *, prefix: str = "", max_cell_bytes: int = CELL_BYTES
     ) -> None:
         self.account = account
-        self.prefix = prefix.lower()
+        self.prefix = check_prefix(prefix.lower())
         self.max_cell_bytes = max_cell_bytes
         self._opened: dict[str, deque[float]] = {}
 

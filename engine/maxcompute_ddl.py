@@ -184,6 +184,7 @@ def create_table(
     zones: bool | None = None,
     lifecycle_days: int | None = None,
     exist_ok: bool = False,
+    comment: str | None = None,
 ) -> str:
     """The statement that makes a table for a schema.
 
@@ -200,6 +201,8 @@ def create_table(
         The service deletes it when it was not changed for so long.
     exist_ok : bool
         Another one of that name is no error.
+    comment : str, optional
+        Of the table, instead of the facts.
 
     Raises
     ------
@@ -214,8 +217,8 @@ def create_table(
     columns = []
     for field in stored_schema(schema):
         said = check_comment(_column_comment(field, bands), f"Column {field.name!r}")
-        comment = f" COMMENT {literal(said)}" if said else ""
-        columns.append(f"  {quoted(field.name)} {odps_type(field.type, field.name)}{comment}")
+        about = f" COMMENT {literal(said)}" if said else ""
+        columns.append(f"  {quoted(field.name)} {odps_type(field.type, field.name)}{about}")
     end = ""
     if has_zones(schema.names):
         zone = f"{quoted(ZONE)} STRING COMMENT '{ZONE_TILES} x {ZONE_TILES} tiles'"
@@ -225,7 +228,9 @@ def create_table(
             end += f"\nPARTITIONED BY ({zone})"
     if lifecycle_days is not None:
         end += f"\nLIFECYCLE {lifecycle_days}"
-    told = check_comment(_table_comment(schema), f"Table {physical!r}")
+    told = check_comment(
+        _table_comment(schema) if comment is None else comment, f"Table {physical!r}"
+    )
     exists = "IF NOT EXISTS " if exist_ok else ""
     body = ",\n".join(columns)
     return f"CREATE TABLE {exists}{quoted(physical)} (\n{body}\n)\nCOMMENT {literal(told)}{end}"

@@ -18,7 +18,7 @@ from geoquarry.engine.datafile import ROW_BYTES, ROW_DIGEST
 from geoquarry.engine.maxcompute_connection import FULL_SCAN
 from geoquarry.engine.maxcompute_ddl import ZONE, listed, literal, quoted
 from geoquarry.engine.maxcompute_errors import ATTEMPTS, SessionGone
-from geoquarry.engine.maxcompute_limits import BATCH_BYTES
+from geoquarry.engine.maxcompute_limits import BATCH_BYTES, PARTITIONS_READ
 from geoquarry.engine.maxcompute_parts import Part, as_declared, places_of, read_whole
 from geoquarry.engine.maxcompute_tables import MaxTable
 from geoquarry.schemas.errors import TableError, UnknownName
@@ -98,9 +98,13 @@ class Download:
     def _by_statement(self, columns: Iterable[str], zones: Sequence[str]) -> pa.Table:
         names = list(dict.fromkeys([*self.table.layout.key, *columns]))
         schema = index_schema(self.table, names)
+        large = len(self.table.partitions()) > PARTITIONS_READ
+        if len(zones) > PARTITIONS_READ:  # more than one statement may read
+            parts = [zones[i : i + PARTITIONS_READ] for i in range(0, len(zones), PARTITIONS_READ)]
+            return pa.concat_tables([self._by_statement(names, part) for part in parts])
         wanted = listed([*names, ROW_DIGEST, ROW_BYTES, ZONE])
         text = f"SELECT {wanted} FROM {quoted(self.table.physical)}"  # nosec B608
-        if len(zones) <= MOST_ZONES:
+        if len(zones) <= MOST_ZONES or large:
             text += f" WHERE {quoted(ZONE)} IN ({', '.join(map(literal, zones))})"
         found = self.connection.rows(text, FULL_SCAN)
         arrays = [

@@ -3,25 +3,30 @@
 What a job means is the same as in `engine.driver`: tiles whose inputs have not changed are skipped,
 a failed tile never replaces a good one, a run that was cut off can be resumed, and the target
 changes once. Tables besides the target: its tasks (`engine.maxcompute_tasks`) and its results on
-their way, both dropped at the end and found by `vacuum` if a process was killed.
+their way, both dropped at the end. Those of a process that was killed are found, and its statement
+stopped, by the next run into the same target or by `vacuum`; a run that resumes it waits for it.
 """
 
 import hashlib
 import json
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from geoquarry.engine.datafile import ROW_BYTES, ROW_DIGEST
-from geoquarry.engine.driver import report, run_plan, split, tell
+from geoquarry.engine.driver import split
 from geoquarry.engine.ledger import Record, Unit
 from geoquarry.engine.maxcompute_archive import archive_of
 from geoquarry.engine.maxcompute_commit import replace_rows
 from geoquarry.engine.maxcompute_ddl import create_table
 from geoquarry.engine.maxcompute_errors import InstanceFailed
 from geoquarry.engine.maxcompute_functions import tile_function
+from geoquarry.engine.maxcompute_limits import check_room
+from geoquarry.engine.maxcompute_note import maker, note_text
+from geoquarry.engine.maxcompute_orphans import sweep
 from geoquarry.engine.maxcompute_plan import batch_rows, chosen, hints_of, image_of, sizes_of
-from geoquarry.engine.maxcompute_results import ANSWERS, Results, drop_quietly
+from geoquarry.engine.maxcompute_results import ANSWERS, Results, drop_quietly, results_of
 from geoquarry.engine.maxcompute_run import MaxComputeRun
 from geoquarry.engine.maxcompute_statement import job_statement, zones_of
 from geoquarry.engine.maxcompute_tables import helper_name, open_table
@@ -30,9 +35,10 @@ from geoquarry.engine.maxcompute_trouble import readable
 from geoquarry.engine.maxcompute_upload import upload
 from geoquarry.engine.plan import RowRef, TileTask, attach
 from geoquarry.engine.run import RunPlan, RunReport
+from geoquarry.engine.run_report import report, run_plan, tell
 from geoquarry.engine.tile import GOOD, Finished, check_source, check_target, find_udf
 from geoquarry.engine.where import condition
-from geoquarry.schemas.errors import UsageError
+from geoquarry.schemas.errors import GeoquarryError, UsageError
 from geoquarry.schemas.job import Job
 from geoquarry.schemas.tables import facts
 
@@ -65,6 +71,7 @@ class MaxComputeDriver:
         check_source(job, self.source)
         condition(job.where, self.source)
         self.needs = archive_of(job.udf).needs
+        check_room(self.connection.physical(job.target))
         if engine.exists(job.target):
             self._check_target()
         else:
@@ -113,7 +120,18 @@ class MaxComputeDriver:
         """What `run` would do; nothing is written."""
         todo, ready = self.tasks()
         chosen(self.engine.plan, sizes_of(todo), streams=self._streams())
+        zones = zones_of(todo)
+        if self.engine.exists(self.job.target):
+            self._check_zones(zones)
         return run_plan(todo, ready)
+
+    def _check_zones(self, zones: Sequence[str]) -> None:
+        """Refuse before anything is computed what could not be committed."""
+        target = open_table(self.connection, self.job.target)
+        if self.job.overwrite:
+            target.check_zones([*zones, *target.partitions()], None)
+        else:
+            target.check_zones(zones, zones)
 
     def _streams(self) -> bool:
         try:
@@ -152,10 +170,12 @@ class MaxComputeDriver:
         zones = zones_of(todo)
         self.engine.ensure(self.job.target, self.job.schema)
         self._check_target()
+        self._check_zones(zones)
         run.plan(len(todo) + len(ready))
         run.advance(len(ready))
         finished: list[Finished] = []
         with self._begin(run) as record:
+            self._settle(run, record, len(todo))
             record.plan(Unit(tile=(task.tile_x, task.tile_y)) for task in todo)
             for task in ready:
                 record.finish(Unit(tile=(task.tile_x, task.tile_y)), "skipped", "up to date")
@@ -177,6 +197,22 @@ class MaxComputeDriver:
             request=job.request,
             on_cancel=run.cancel,
         )
+
+    def _settle(self, run: MaxComputeRun, record: Record, tiles: int) -> None:
+        """See to what processes that were killed have left: nobody waits for it any more.
+
+        The statement of this very job is waited for if it is resumed: it is ahead of any new one.
+        """
+
+        def take(instance: Any) -> None:
+            run.sent(instance)
+            with suppress(InstanceFailed):  # then its tiles are computed anew
+                self.connection.wait(instance, run.check, lambda now: run.follow(now, tiles))
+
+        target = self.connection.physical(self.job.target)
+        ours = results_of(target, record.job_id)
+        resumes = self.job.resume and tiles
+        sweep(self.connection, target, ours=ours, take=take if resumes else None)
 
     def _replaced(
         self,
@@ -209,6 +245,9 @@ class MaxComputeDriver:
             )
             record.snapshot_id = self.engine.describe(self.job.target)["snapshot_id"]
             results.forget_earlier(self.engine.warehouse.ledger)
+        target = self.connection.physical(self.job.target)
+        with suppress(GeoquarryError):  # what is committed is committed
+            sweep(self.connection, target, ours=results_of(target, record.job_id), finished=True)
         return finished
 
     def _compute(
@@ -233,7 +272,7 @@ class MaxComputeDriver:
         function = tile_function(connection, job, self.source, plan)
         told = helper_name(connection.physical(job.target), "tasks", results.token)
         try:
-            connection.execute(task_table(told))
+            connection.execute(task_table(told, note_text(maker())))
             # Answers are of tiles: as many as the plan collect brings at a time.
             kept = batch_rows("collect", sizes_of(tasks))
             limits, folder = Limits(connection.max_cell_bytes, kept), self.engine.scratch()
@@ -244,6 +283,7 @@ class MaxComputeDriver:
             image = image_of(self.needs, self.engine.image)
             run.check()
             instance = connection.start(statement, hints_of(plan, sizes_of(tasks), image))
+            results.note.sent(instance)
             run.sent(instance)
             try:
                 connection.wait(instance, run.check, lambda now: run.follow(now, len(tasks)))

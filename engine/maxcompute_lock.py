@@ -10,22 +10,26 @@ lock over waits for it to end; and the rows of one that was not named yet are dr
 cannot begin. Who gives up on a statement leaves the lock only when that has ended.
 """
 
-import json
 import random
 import threading
 import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self
 
-from odps import errors
-
-from geoquarry.engine.lease import Process, this_process
 from geoquarry.engine.maxcompute_connection import Connection
 from geoquarry.engine.maxcompute_ddl import literal, quoted
+from geoquarry.engine.maxcompute_note import (
+    LEASE_S,
+    is_dead,
+    maker,
+    note_text,
+    read_note,
+    runs,
+    write_note,
+)
 from geoquarry.engine.maxcompute_tables import (
     HELPER,
     drop_physical,
@@ -35,8 +39,6 @@ from geoquarry.engine.maxcompute_tables import (
 from geoquarry.engine.run import go_on
 from geoquarry.schemas.errors import CommitConflict, GeoquarryError
 
-LEASE_S = 600
-"""A lock that is not renewed for so long belongs to nobody."""
 PATIENCE_S = 1800
 SETTLE_S = 60
 """How long a statement that was stopped is waited for before its lock is left behind."""
@@ -81,7 +83,7 @@ class Lock:
         self.patience_s = patience_s
         self.lease_s = lease_s
         self.token = uuid.uuid4().hex[:TOKEN]
-        self.about: dict[str, Any] = {**asdict(this_process()), "rows": rows}
+        self.about: dict[str, Any] = {**maker(), "rows": rows}
         self._names: list[str] = []
         self._until = 0.0
         self._left = threading.Event()
@@ -149,15 +151,14 @@ class Lock:
         self._tell()
 
     def _tell(self) -> None:
-        told = literal(json.dumps(self.about))
         for name in list(self._names):
             with suppress(GeoquarryError):  # the next lock of this process has it from the start
-                self.connection.execute(f"ALTER TABLE {quoted(name)} SET COMMENT {told}")
+                write_note(self.connection, name, self.about)
 
     def _settled(self) -> bool:
         """Whether the statement has ended; if not, the lock stays until it has."""
         until = time.monotonic() + SETTLE_S
-        while self._runs(self.about):
+        while runs(self.connection, self.about):
             if time.monotonic() > until:
                 self.about["left"] = True
                 self._tell()
@@ -172,7 +173,7 @@ class Lock:
         if name in self._names:
             return
         self._names.append(name)
-        told = literal(json.dumps(self.about))
+        told = literal(note_text(self.about))
         self.connection.execute(
             f"CREATE TABLE IF NOT EXISTS {quoted(name)} (`held` BIGINT) COMMENT {told} LIFECYCLE 1"
         )
@@ -197,46 +198,15 @@ class Lock:
             said = name.rpartition("_")[2]
             if match is None or match[1] != self.physical or said[-TOKEN:] == self.token:
                 continue
-            about = self._about(name)
-            held = lease_left_s(name) > 0 and not about.get("left") and not _is_dead(about)
-            if held or self._runs(about):
+            about = read_note(self.connection, name)
+            held = lease_left_s(name) > 0 and not about.get("left") and not is_dead(about)
+            if held or runs(self.connection, about):
                 live.append(name)
                 continue
             if about.get("rows") and "instance" not in about:
                 drop_physical(self.connection, about["rows"])
             drop_physical(self.connection, name)
         return live
-
-    def _about(self, name: str) -> dict[str, Any]:
-        """What a lock says of its maker; nothing, if it is gone."""
-
-        def ask() -> str:
-            table = self.connection.odps.get_table(name)
-            try:
-                table.reload()
-            except errors.NoSuchObject:
-                return ""
-            return table.comment or ""
-
-        try:
-            found = json.loads(self.connection.patiently(ask, f"lock {name!r}") or "{}")
-        except ValueError:
-            return {}
-        return found if isinstance(found, dict) else {}
-
-    def _runs(self, about: dict[str, Any]) -> bool:
-        """Whether the statement of a lock is still at work."""
-        number = about.get("instance")
-        if not number:
-            return False
-
-        def ask() -> bool:
-            try:
-                return not self.connection.odps.get_instance(number).is_terminated(retry=False)
-            except errors.NoSuchObject:
-                return False
-
-        return self.connection.patiently(ask, f"instance {number}")
 
 
 def lease_left_s(name: str) -> float:
@@ -246,17 +216,3 @@ def lease_left_s(name: str) -> float:
     True
     """
     return int(name.rpartition("_")[2][:-TOKEN] or "0", 16) - time.time()
-
-
-def _is_dead(about: dict[str, Any]) -> bool:
-    """Whether a lock was made by a process of this host that is no more.
-
-    >>> _is_dead(asdict(this_process())), _is_dead({"host": "other", "pid": 1}), _is_dead({})
-    (False, False, False)
-    """
-    try:
-        maker = Process(str(about["host"]), int(about["pid"]), str(about.get("born", "")))
-    except (KeyError, ValueError, TypeError):
-        return False
-    # Of another host, or another container of that name, only the lease can tell.
-    return not maker.is_live(time.time(), LEASE_S)

@@ -29,8 +29,6 @@ MEMORY_MIB = 4096
 """Of a worker, unless the deepest tile needs more."""
 MOST_MEMORY_MIB = 12288
 PYTHON_MEMORY_MIB = 4096
-ZONES = 10_000
-"""Partitions that one statement may read."""
 IMAGES = {"scipy": "scipy", "numpy": "common"}
 """Package that a UDF imports -> the service's image that has it, the larger one first."""
 

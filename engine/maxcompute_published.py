@@ -16,7 +16,15 @@ from geoquarry.engine.maxcompute_connection import Connection
 from geoquarry.engine.maxcompute_ddl import listed, literal, odps_type, quoted, schema_of
 from geoquarry.engine.maxcompute_download import Part, read_whole
 from geoquarry.engine.maxcompute_errors import SessionGone
-from geoquarry.engine.maxcompute_limits import BATCH_BYTES, check_comment, check_names, check_row
+from geoquarry.engine.maxcompute_limits import (
+    BATCH_BYTES,
+    HELPER_BYTES,
+    NAME_BYTES,
+    check_comment,
+    check_names,
+    check_row,
+)
+from geoquarry.engine.maxcompute_note import maker, note_text
 from geoquarry.engine.maxcompute_spool import Spool
 from geoquarry.engine.maxcompute_tables import HELPER, drop_physical, helper_name
 from geoquarry.engine.maxcompute_upload import upload
@@ -168,9 +176,10 @@ def write_published(
             raise UsageError(f"No row to write to {name!r}; it stays as it is.")
         # Beside the table first: whether an upload was done is told by how many rows are there, and
         # a table that is written again has often had as many before.
-        staging = helper_name(connection.prefix + name.rpartition(".")[2].lower()[:64], "new")
+        own = connection.prefix + name.rpartition(".")[2].lower()
+        staging = helper_name(own[: NAME_BYTES - HELPER_BYTES], "new")
         try:
-            connection.execute(_create(staging, schema, about) + " LIFECYCLE 1")
+            connection.execute(_create(staging, schema, note_text(maker())) + " LIFECYCLE 1")
             sent = upload(connection, staging, spool)
             connection.execute(_create(name, schema, about))
             connection.execute(

@@ -5,13 +5,14 @@ finished is copied, not taken over: its process may live on another host, and dr
 """
 
 from collections.abc import Collection, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 from uuid import uuid4
 
 from geoquarry.engine.ledger import Ledger, Record
 from geoquarry.engine.maxcompute_connection import FULL_SCAN, Connection
 from geoquarry.engine.maxcompute_ddl import listed, literal, quoted
+from geoquarry.engine.maxcompute_note import Note
 from geoquarry.engine.maxcompute_tables import (
     drop_physical,
     helper_name,
@@ -51,6 +52,8 @@ class Results:
         Of the names of the attempt's helper tables.
     physical : str
         The table's name in the project.
+    note : Note
+        What it says of this process, and of the statement that fills it.
     """
 
     def __init__(self, connection: Connection, job: Job, record: Record) -> None:
@@ -59,20 +62,24 @@ class Results:
         attempt = uuid4().hex[:TRY_CHARACTERS]
         self.token = record.job_id[:ID_CHARACTERS] + record.commit_id + attempt
         self.physical = helper_name(self._target, "result", self.token)
+        self.note = Note(connection, self.physical)
         self._before: list[str] = []
+        self._open = ExitStack()
 
     def __enter__(self) -> "Results":
         make_helper(self.connection, self.physical, self.job.schema, lifecycle_days=LIFECYCLE_DAYS)
+        self._open.callback(drop_quietly, self.connection, self.physical)
+        self._open.enter_context(self.note)
         return self
 
     def __exit__(self, *_: object) -> None:
-        drop_quietly(self.connection, self.physical)
+        self._open.close()
 
     # -- earlier attempts ---------------------------------------------------------------------
 
     def resumed(self, todo: Sequence[TileTask]) -> set[tuple[int, int]]:
         """Copy finished tiles that are still what this run would compute; which those are."""
-        begin = helper_name(self._target, "result", self._record.job_id[:ID_CHARACTERS])
+        begin = results_of(self._target, self._record.job_id)
         found = physical_names(self.connection, begin)
         self._before = [name for name in found if name != self.physical]
         wanted = {(task.tile_x, task.tile_y): digest_of_task(self.job, task) for task in todo}
@@ -155,6 +162,11 @@ class Results:
         text = f"SELECT {listed(names)}\nFROM {quoted(physical)}"  # nosec B608
         rows: list[dict[str, Any]] = self.connection.rows(text, FULL_SCAN).to_pylist()
         return rows
+
+
+def results_of(target: str, job_id: str) -> str:
+    """How the names of all staging tables of a job begin, whichever attempt made them."""
+    return helper_name(target, "result", job_id[:ID_CHARACTERS])
 
 
 def drop_quietly(connection: Connection, physical: str) -> None:

@@ -40,6 +40,8 @@ class Spool:
     ----------
     rows, nbytes : int
     largest_cell : int
+    zones : set of str
+        That the rows of a table with zones go to.
     """
 
     def __init__(self, schema: pa.Schema, folder: Path) -> None:
@@ -47,6 +49,7 @@ class Spool:
         self.path = Path(path)
         self.schema = schema
         self.rows = self.nbytes = self.largest_cell = 0
+        self.zones: set[str] = set()
         self._stream = os.fdopen(handle, "wb")
         self._writer = pa.ipc.new_file(self._stream, schema)
         self._waiting: list[pa.RecordBatch] = []
@@ -154,6 +157,8 @@ def spooled(
                 raise TableError(f"Table {layout.name!r}: the row {said} comes twice.")
             seen.add(key)
             ready = as_stored(batch, layout)
+            if ZONE in spool.schema.names:
+                spool.zones.add(ready.column(ZONE)[0].as_py())
             spool.add(ready, check_limits(ready, layout.name, layout.key, cell_bytes))
         spool.finish()
     except BaseException:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import pyarrow as pa
 
 from geoquarry.engine.maxcompute_ddl import ZONE, literal, quoted, zone_of
-from geoquarry.engine.maxcompute_plan import ZONES
+from geoquarry.engine.maxcompute_limits import PARTITIONS_READ
 from geoquarry.engine.maxcompute_udf import BEFORE, FIELD, TIMESTAMP, answer_fields
 from geoquarry.engine.plan import TileTask
 from geoquarry.schemas.errors import UsageError
@@ -28,10 +28,10 @@ def zones_of(tasks: Iterable[TileTask]) -> list[str]:
         More than one statement may read.
     """
     found = sorted({zone_of(task.tile_x, task.tile_y) for task in tasks})
-    if len(found) > ZONES:
+    if len(found) > PARTITIONS_READ:
         raise UsageError(
-            f"The job touches {len(found)} zones; MaxCompute reads {ZONES} in one statement. "
-            "Work on fewer tiles at a time (--tiles, --where)."
+            f"The job touches {len(found)} zones; MaxCompute reads {PARTITIONS_READ} in one "
+            "statement. Work on fewer tiles at a time (--tiles, --where)."
         )
     return found
 

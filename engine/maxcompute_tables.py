@@ -3,7 +3,7 @@
 import re
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -23,6 +23,8 @@ from geoquarry.engine.maxcompute_ddl import (
     schema_of,
 )
 from geoquarry.engine.maxcompute_errors import InstanceFailed
+from geoquarry.engine.maxcompute_limits import check_room, check_zones
+from geoquarry.engine.maxcompute_note import maker, note_text
 from geoquarry.engine.warehouse import check_name
 from geoquarry.schemas.errors import TableError, UnknownName, UsageError
 
@@ -37,10 +39,18 @@ EXISTS_ALREADY = ("already exists", "AlreadyExists", "ObjectAlreadyExists")
 def helper_name(physical: str, kind: str, token: str | None = None) -> str:
     """Name of a new helper table, hidden by `tables` and removed by `vacuum` when it is left over.
 
+    Raises
+    ------
+    UsageError
+        The table's name is so long that there is no room for helpers beside it.
+
+    Examples
+    --------
     >>> helper_name("aster", "new", "0123456789ab")
     'aster__new_0123456789ab'
     """
     assert kind in HELPERS, kind
+    check_room(physical)
     return f"{physical}__{kind}_{token or uuid.uuid4().hex[:TOKEN]}"
 
 
@@ -95,6 +105,30 @@ class MaxTable:
     def partitions(self) -> list[str]:
         """Zones that exist, sorted."""
         return sorted(self._zones)
+
+    def check_zones(self, written: Collection[str], read: Collection[str] | None) -> None:
+        """Refuse a commit of too many zones, see `maxcompute_limits.check_zones`.
+
+        Parameters
+        ----------
+        written : collection of str
+            Zones that it will write, as far as they are known.
+        read : collection of str or None
+            Zones whose rows are looked at; None: all.
+
+        Raises
+        ------
+        TableError
+        """
+        if self.zones:
+            there, zones = set(self._zones), set(written)
+            check_zones(
+                self.name,
+                have=len(there),
+                new=len(zones - there),
+                written=len(zones),
+                read=len(there if read is None else there & set(read)),
+            )
 
     def reload(self) -> "MaxTable":
         """The table as it is now."""
@@ -214,6 +248,7 @@ def create(connection: Connection, name: str, schema: pa.Schema) -> None:
     physical = connection.physical(name)
     if HELPER.fullmatch(physical):
         raise UsageError(f"{name!r} looks like a helper of another table: choose another name.")
+    check_room(physical)
     statement = create_table(physical, schema)
     try:
         connection.execute(statement)
@@ -228,9 +263,19 @@ def create(connection: Connection, name: str, schema: pa.Schema) -> None:
 def make_helper(
     connection: Connection, physical: str, schema: pa.Schema, *, lifecycle_days: int = 1
 ) -> str:
-    """Make an unpartitioned table of a schema's columns, which the service deletes after a day."""
+    """Make an unpartitioned table of a schema's columns, which the service deletes after a day.
+
+    Its comment is a note of this process (`engine.maxcompute_note`).
+    """
     connection.execute(
-        create_table(physical, schema, zones=False, lifecycle_days=lifecycle_days, exist_ok=True)
+        create_table(
+            physical,
+            schema,
+            zones=False,
+            lifecycle_days=lifecycle_days,
+            exist_ok=True,
+            comment=note_text(maker()),
+        )
     )
     return physical
 

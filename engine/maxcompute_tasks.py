@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from geoquarry.engine.maxcompute_ddl import quoted, zone_of
+from geoquarry.engine.maxcompute_ddl import literal, quoted, zone_of
 from geoquarry.engine.maxcompute_spool import Spool
 from geoquarry.engine.plan import TileTask
 from geoquarry.engine.tile import call_of
@@ -50,11 +50,12 @@ class Limits:
     kept: int = 1
 
 
-def task_table(physical: str) -> str:
-    """The statement that makes the table."""
+def task_table(physical: str, comment: str = "") -> str:
+    """The statement that makes the table; the comment says who makes it."""
     words = {pa.int64(): "BIGINT", pa.string(): "STRING"}
     columns = ", ".join(f"{quoted(field.name)} {words[field.type]}" for field in SCHEMA)
-    return f"CREATE TABLE {quoted(physical)} ({columns}) LIFECYCLE {LIFECYCLE_DAYS}"
+    said = f" COMMENT {literal(comment)}" if comment else ""
+    return f"CREATE TABLE {quoted(physical)} ({columns}){said} LIFECYCLE {LIFECYCLE_DAYS}"
 
 
 def task_text(job: Job, task: TileTask, job_id: str, limits: Limits) -> str:

@@ -163,7 +163,8 @@ def _add_maxcompute(common: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--secret-file",
         metavar="FILE",
-        help="the secret of --access-id stands in its first line (default $ODPS_ACCESS_KEY, ...)",
+        help="the secret of --access-id stands in its first line, a security token, if there is "
+        "one, in its second (default $ODPS_ACCESS_KEY, ...)",
     )
     group.add_argument("--odps-schema", metavar="SCHEMA", help="of a project that has schemas")
     group.add_argument("--quota", help="that jobs run in")

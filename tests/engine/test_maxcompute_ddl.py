@@ -152,6 +152,40 @@ def test_accounts_from_the_environment():
     assert set_variables({**PLACE, **PLAIN}) == [*PLACE, *PLAIN]
 
 
+STS = {
+    "ODPS_STS_ACCESS_KEY_ID": "STS.1",
+    "ODPS_STS_ACCESS_KEY_SECRET": "stssecret",
+    "ODPS_STS_TOKEN": "ststoken",
+}
+
+
+@pytest.mark.parametrize(
+    ("environ", "options", "token"),
+    [
+        (STS, {"access_id": "STS.1", "secret_access_key": "k"}, "ststoken"),  # id and secret given
+        (STS | ALIBABA, {"access_id": "ali", "secret_access_key": "k"}, "alitoken"),
+        (STS, {"access_id": "you", "secret_access_key": "k"}, ""),  # somebody else's
+        (STS | PLAIN, {}, ""),
+        (STS, {"access_id": "you", "secret_access_key": "k", "security_token": "t"}, "t"),
+        (STS, {"security_token": "t"}, "t"),
+        ({**STS, "ODPS_ACCESS_ID": "STS.1", "ODPS_ACCESS_KEY": "k"}, {}, "ststoken"),
+    ],
+)
+def test_a_token_goes_with_the_id_that_it_was_given_for(environ, options, token):
+    assert account_of(environ={**PLACE, **environ}, **options).security_token == token
+
+
+def test_a_secret_file_may_hold_the_token(tmp_path):
+    path = tmp_path / "secret"
+    path.write_text("s3cret\nt0ken\n")
+    found = account_of(access_id="STS.2", secret_file=str(path), environ={**PLACE, **STS})
+    assert (found.secret_access_key, found.security_token) == ("s3cret", "t0ken")
+    path.write_text("s3cret\n")
+    with pytest.raises(UsageError, match="token is missing") as error:
+        account_of(access_id="STS.2", secret_file=str(path), environ={**PLACE, **STS})
+    assert "ststoken" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("environ", "options", "said"),
     [

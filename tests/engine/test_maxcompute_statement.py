@@ -5,6 +5,7 @@ from dataclasses import replace
 import pyarrow as pa
 import pytest
 import sqlglot
+from maxcompute.toys import GRID, JOB, TILES
 from sqlglot import exp
 
 from geoquarry.engine.maxcompute_plan import (
@@ -22,8 +23,7 @@ from geoquarry.engine.plan import RowRef, TileTask
 from geoquarry.jobs.two_phase import first_job
 from geoquarry.schemas.answer import GOOD
 from geoquarry.schemas.errors import UsageError
-from geoquarry.schemas.job import Job
-from geoquarry.schemas.tables import OutputBand, results_schema, tiles_schema
+from geoquarry.schemas.tables import results_schema
 from geoquarry.udfs import methods
 
 try:
@@ -33,16 +33,9 @@ try:
 except ImportError:
     DIALECT = "hive"
 
-GRID = "res-30_tilesize-96"
-SOURCE = tiles_schema("aster_l1t", GRID)
-TOY = Job(
-    source="aster",
-    target="maps",
-    method="toy",
-    params={},
-    udf="geoquarry.udfs.methods:compute",
-    columns=("granule_id", "acquired", "xa", "b01"),
-    schema=results_schema("aster_l1t", GRID, "toy", [OutputBand("value", "toy value")]),
+SOURCE = TILES
+TOY = replace(
+    JOB, udf="geoquarry.udfs.methods:compute", columns=("granule_id", "acquired", "xa", "b01")
 )
 TABLES = ("aster", "maps__tasks_1", "maps__result_1")
 ANSWER = """\
@@ -177,7 +170,7 @@ def test_types_of_the_generated_module_follow_the_schemas():
 
 
 def test_zones_are_refused_when_a_statement_cannot_read_them(monkeypatch):
-    monkeypatch.setattr("geoquarry.engine.maxcompute_statement.ZONES", 1)
+    monkeypatch.setattr("geoquarry.engine.maxcompute_statement.PARTITIONS_READ", 1)
     with pytest.raises(UsageError, match="2 zones"):
         zones_of(tasks((0, 0), (16, 0)))
 

@@ -1,11 +1,14 @@
 """From the rows of a query to those of a table: types, and the partitions that they go to."""
 
+import zlib
+from collections import Counter
+
 import pyarrow as pa
 from odps_errors import OdpsError, semantic
 from odps_types import from_arrow, to_arrow
 from sqlglot import exp
 
-MAX_DYNAMIC_PARTITIONS = 10_000
+MAX_DYNAMIC_PARTITIONS, MAX_OF_WORKER = 10_000, 512
 WIDER = {
     "tinyint": {"smallint", "int", "bigint", "float", "double"},
     "smallint": {"int", "bigint", "float", "double"},
@@ -75,7 +78,8 @@ def partition_clause(tree, table):
     return tuple(fixed), dynamic
 
 
-def by_partition(rows, keys, fixed):
+def by_partition(rows, keys, fixed, workers=1):
+    """Rows by the partition that they go to; each worker writes those that chance gives it."""
     if not keys:
         return {}
     index = {}
@@ -86,6 +90,16 @@ def by_partition(rows, keys, fixed):
             raise OdpsError("ODPS-0123031", f"Partition exception - invalid value in {values}")
         index.setdefault(fixed + values, []).append(place)
     if len(index) > MAX_DYNAMIC_PARTITIONS:
-        raise OdpsError("ODPS-0123031", "Partition exception - too many dynamic partitions")
+        raise OdpsError(
+            "ODPS-0123031",
+            "Partition exception - a single instance cannot output data to more than"
+            f" {MAX_DYNAMIC_PARTITIONS} partitions",
+        )
+    shares = Counter(zlib.crc32(repr(values).encode()) % workers for values in index)
+    if max(shares.values(), default=0) > MAX_OF_WORKER:
+        raise OdpsError(
+            "ODPS-0123031",
+            f"Partition exception - a worker outputs data to more than {MAX_OF_WORKER} partitions",
+        )
     data = rows.drop_columns(keys)
     return {values: [data.take(pa.array(places))] for values, places in index.items()}

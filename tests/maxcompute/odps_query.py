@@ -10,6 +10,7 @@ from odps_types import from_arrow, to_arrow
 from sqlglot import exp
 from sqlglot.errors import ErrorLevel
 
+MAX_PARTITIONS_READ = 10_000
 MACROS = (
     # an instant is written in the session's zone, without saying which
     "CREATE MACRO odps_text(x) AS CASE WHEN typeof(x) = 'TIMESTAMP WITH TIME ZONE'"
@@ -114,6 +115,11 @@ class Query:
         for condition in conditions[:1] if select.args.get("where") else []:
             for each in condition.flatten() if isinstance(condition, exp.And) else [condition]:
                 chosen = _narrowed(chosen, each, keys, own)
+        if len(chosen) > MAX_PARTITIONS_READ:
+            raise semantic(
+                f"physical plan generation failed: {len(chosen)} partitions of {table.name} are"
+                f" scanned, more than the maximum of {MAX_PARTITIONS_READ}"
+            )
         return chosen
 
 

@@ -4,10 +4,11 @@ What it stands for
 ------------------
 The wire protocol of the REST interface and of the tunnel as PyODPS 0.13 speaks it (the client's
 own source is the reference), signatures included; the documented limits (cell, record, columns,
-block numbers, text of a statement, partitions, comment, buffer of a UDAF); the codes of errors; the
-rules for Python functions: modules are loaded without any third-party package, code runs in a
-process of its own that sees the uploaded resources and, by the chosen image, NumPy and SciPy, and
-nothing else of this machine's packages; what a function returns is checked against its signature.
+block numbers, text of a statement, partitions held, read and written, comment, names, buffer of a
+UDAF); the codes of errors; the rules for Python functions: modules are loaded without any
+third-party package, code runs in a process of its own that sees the uploaded resources and, by the
+chosen image, NumPy and SciPy, and nothing else of this machine's packages; what a function returns
+is checked against its signature.
 Where the service promises nothing, the server is unkind on purpose: rows and ``collect_list`` come
 in random order, a struct that is taken apart may be computed once per field, the number of rows of
 a partitioned table is not told, times of change have whole seconds, names come page by page.

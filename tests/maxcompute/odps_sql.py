@@ -203,7 +203,8 @@ class Executor:
             check_rows(rows, table.columns, self.server.max_field_size, self.server.max_record)
         except OdpsError as error:
             raise OdpsError("ODPS-0121145", f"Data overflow - {error.message}") from None
-        groups = by_partition(rows, [key.name for key in keys], fixed)
+        workers = int(hints.get("odps.stage.reducer.num") or 1)
+        groups = by_partition(rows, [key.name for key in keys], fixed, workers)
         if not dynamic:
             groups = groups or {fixed: [rows.select([c.name for c in table.columns])]}
         if self.server.faults.take("conflict", instance.query):

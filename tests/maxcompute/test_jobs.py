@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from toys import GRID, TILES, job, row, statements, values
 
+from geoquarry.engine.lease import Process, this_process
 from geoquarry.engine.run import Cancelled
 from geoquarry.schemas.errors import GeoquarryError, TableError, UsageError
 from geoquarry.schemas.job import Lookup
@@ -196,7 +197,7 @@ class Killed(BaseException):
 @pytest.fixture
 def killed_before_the_commit(engine, monkeypatch):
     """Runs a job whose process ends between the tiles and the commit."""
-    from geoquarry.engine import maxcompute_driver, maxcompute_results
+    from geoquarry.engine import maxcompute_driver, maxcompute_note, maxcompute_results
 
     def die(*args, **kwargs):
         raise Killed
@@ -204,6 +205,8 @@ def killed_before_the_commit(engine, monkeypatch):
     def run(**changes):
         with monkeypatch.context() as patch:
             patch.setattr(maxcompute_driver, "replace_rows", die)
+            gone = Process(this_process().host, 2**22 + 1)  # a number that is nobody's
+            patch.setattr(maxcompute_note, "this_process", lambda: gone)
             patch.setattr(maxcompute_results, "drop_physical", lambda *args: None)
             with pytest.raises(Killed):
                 engine.run(job(**changes)).wait()
@@ -219,6 +222,7 @@ def test_what_a_killed_run_leaves_is_hidden_and_goes_with_vacuum(
     assert len(helpers_left(server)) == 2  # its tasks and its results
     assert engine.tables() == ["aster", "maps"]
     assert engine.run(job(other=1, resume=True)).wait().counts["resumed"] == 0
+    assert len(helpers_left(server)) == 1  # its results, for whoever resumes it
     engine.vacuum("maps", timedelta(0))
     assert helpers_left(server) == []
 
