@@ -4,12 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.manifest import DataFile
 
 from geoquarry.engine.batches import check_row, digest_of
-from geoquarry.engine.files import list_files
+from geoquarry.engine.files import UNREADABLE, list_files
 from geoquarry.engine.index import fill, read_index
 from geoquarry.engine.layout import Layout
 from geoquarry.engine.table import Table
@@ -17,7 +16,7 @@ from geoquarry.schemas.blob import decode
 from geoquarry.schemas.errors import GeoquarryError
 from geoquarry.schemas.tables import output_bands
 
-TROUBLE = (OSError, pa.ArrowException, GeoquarryError)
+TROUBLE = (*UNREADABLE, GeoquarryError)
 """What damage looks like to a reader."""
 
 

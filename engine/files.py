@@ -5,6 +5,7 @@ import re
 import uuid
 from functools import lru_cache, partial
 
+import pyarrow as pa
 from pyarrow import fs
 from pyiceberg.io import FileIO, InputFile, OutputFile, OutputStream
 from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
@@ -23,6 +24,8 @@ FROM_ENVIRONMENT = {
 """Storage option -> environment variables that give it, the first one that is set."""
 ATTEMPTS = 10
 """How often a file is begun whose folder goes away meanwhile."""
+UNREADABLE = (OSError, ValueError, pa.ArrowException)
+"""What a missing or damaged file looks like to a reader; a text that is none is a ValueError."""
 SCHEMES = ("s3", "oss", "gs")
 OPTION = ("s3.",)
 """How names of storage options begin; a catalog's other properties are no business of a FileIO."""

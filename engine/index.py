@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from geoquarry.engine.batches import digest_of
 from geoquarry.engine.datafile import INDEX_FIELDS, write_index
 from geoquarry.engine.failpoint import failpoint
+from geoquarry.engine.files import UNREADABLE
 from geoquarry.engine.layout import Layout
 from geoquarry.engine.table import Table
 from geoquarry.schemas.errors import TableError
@@ -90,23 +91,41 @@ def renew_index(table: Table) -> None:
 
 
 def read_index(layout: Layout, data_path: str) -> pa.Table:
-    """Index of one data file; rebuilt from the data file if it is missing."""
-    schema = index_schema(layout)
-    relative = data_path.removeprefix(f"{layout.location}/data/")
-    path = layout.index_path(data_path)
+    """Index of one data file; rebuilt from the data file if it is missing or damaged.
+
+    Raises
+    ------
+    TableError
+        The data file is missing or damaged, too.
+    """
     try:
-        with layout.io.new_input(path).open() as stream:
-            found = pq.ParquetFile(stream).read(use_threads=False)
-    except (FileNotFoundError, pa.ArrowInvalid):
-        rebuild_index(layout, data_path)
-        with layout.io.new_input(path).open() as stream:
-            found = pq.ParquetFile(stream).read(use_threads=False)
+        return _stored(layout, data_path)
+    except UNREADABLE:
+        try:
+            rebuild_index(layout, data_path)
+            return _stored(layout, data_path)
+        except FileNotFoundError:
+            raise  # a vacuum took it, and its snapshot
+        except UNREADABLE as error:
+            raise TableError(
+                f"Table {layout.name!r}: {data_path} and the index beside it cannot be read: "
+                f"{str(error).rstrip('.')}. `geoquarry check` lists all damaged files."
+            ) from error
+
+
+def _stored(layout: Layout, data_path: str) -> pa.Table:
+    """The index file as it lies there, with the columns of today's schema."""
+    schema = index_schema(layout)
+    with layout.io.new_input(layout.index_path(data_path)).open() as stream:
+        found = pq.ParquetFile(stream).read(use_threads=False)
+    relative = data_path.removeprefix(f"{layout.location}/data/")
     columns = []
     for column in schema:
         if column.name == FILE:
             columns.append(pa.array([relative] * found.num_rows, pa.string()))
         elif column.name in found.column_names:
             array = found.column(column.name)
+            array.validate(full=True)  # texts
             columns.append(array if array.type == column.type else array.cast(column.type))
         else:  # a column added to the table after this file was written
             columns.append(pa.nulls(found.num_rows, column.type))
@@ -157,7 +176,7 @@ def _read_many(layout: Layout, relative: Sequence[str], schema: pa.Schema) -> li
 def _snapshot_of(cache: Path) -> int | None:
     try:
         metadata = pq.read_schema(cache).metadata or {}
-    except (OSError, pa.ArrowInvalid):
+    except UNREADABLE:
         return None
     return int(metadata.get(SNAPSHOT, b"0"))
 
@@ -169,7 +188,7 @@ def _read_cache(cache: Path, names: Sequence[str], schema: pa.Schema) -> pa.Tabl
             if file.schema_arrow.names != schema.names:
                 return None
             found = file.read(columns=list(names))
-    except (OSError, pa.ArrowInvalid):
+    except UNREADABLE:
         return None
     wanted = pa.schema([schema.field(name) for name in names])
     return found.select(list(names)).cast(wanted)

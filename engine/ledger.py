@@ -63,7 +63,7 @@ class Ledger(LedgerReader):
         Parameters
         ----------
         kind : str
-            ``ingest``, ``run`` or ``export``.
+            ``ingest``, ``upload``, ``run`` or ``export``.
         job_id : str
             Same inputs, same parameters, same target: same id.
         commit_id : str, optional

@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from geoquarry.engine.files import UNREADABLE
 from geoquarry.engine.index import fill
 from geoquarry.engine.layout import Layout
 from geoquarry.engine.plan import RowRef
@@ -52,9 +53,9 @@ def read_batches(
                     f"{found.num_rows} rows, one is expected."
                 )
             yield fill(found, layout, columns)
-    except (OSError, pa.ArrowException) as error:
+    except UNREADABLE as error:
         raise TableError(
-            f"Table {layout.name!r}: cannot read data file {name!r}: {error}. "
+            f"Table {layout.name!r}: cannot read data file {name!r}: {str(error).rstrip('.')}. "
             "`geoquarry check` lists all damaged files."
         ) from error
     finally:

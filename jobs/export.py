@@ -1,10 +1,7 @@
 """`export`: rows to GeoTIFF or COG, one file per tile or one mosaic."""
 
 import argparse
-import hashlib
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +9,7 @@ import numpy as np
 
 from geoquarry.engine.exchange import rows_of
 from geoquarry.engine.geotiff import FORMATS
-from geoquarry.engine.ledger import Record, Unit
+from geoquarry.engine.ledger import Unit
 from geoquarry.engine.local import Engine
 from geoquarry.jobs.console import (
     DONE,
@@ -23,7 +20,9 @@ from geoquarry.jobs.console import (
     say,
     watched,
 )
-from geoquarry.jobs.export_files import Files, RasterFiles, Row, Told, has_source
+from geoquarry.jobs.export_files import Files, RasterFiles, Told, has_source
+from geoquarry.jobs.export_record import recorded, written_before
+from geoquarry.jobs.export_rows import each, listed
 from geoquarry.jobs.layers import (
     RESULT_COLUMNS,
     TILE_COLUMNS,
@@ -32,17 +31,13 @@ from geoquarry.jobs.layers import (
     flag_layers,
     title,
 )
-from geoquarry.jobs.version import package_version
-from geoquarry.schemas.errors import TableError, UsageError
+from geoquarry.schemas.errors import UsageError
 from geoquarry.schemas.grid import grid
 from geoquarry.schemas.tables import facts
 from geoquarry.udfs.tile_method import SOURCE
 
-DONE_STATUS = ("ok", "partial")
 NO_MAP = {"empty": "", "failed": "TileFailed"}
 """Status of a tile without a map -> class of the error."""
-CLOCK_S = 2.0
-"""A file may seem that much younger than the moment when its end was written down, seconds."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -135,72 +130,38 @@ def export(
         "as_of": as_of,
     }
     writing = RasterFiles(table, about, grid(about["grid"]), out, files, {"cog": format == "cog"})
-    listed = list(_listed(engine, table, about["kind"], tiles, as_of))
+    about_now = engine.describe(table)
+    # One state of the table from beginning to end, whoever commits meanwhile; where there is only
+    # the present one, what is read is what is there.
+    snapshot = as_of or (None if engine.name == "maxcompute" else about_now["snapshot_id"])
+    there = list(listed(engine, table, about["kind"], tiles, snapshot))
     out.mkdir(parents=True, exist_ok=True)  # what cannot be begun is no job
-    with _recorded(engine, request, retries) as record:
-        before = _written_before(engine, record, out)
-        keys, done = set(), []
-        for row, left_out in listed:
+    with recorded(engine.warehouse.ledger, request, about_now, retries) as record:
+        before = written_before(engine.warehouse.ledger, record, out)
+        wanted, done, lost = [], [], []
+        for row, left_out in there:
             units = [] if merge else writing.units(row)
             if left_out:
                 status, said = left_out
                 for unit in units:
                     record.finish(unit, status, said, error_class=NO_MAP[status])
-                (on_empty if status == "empty" else on_failed)(f"{title(row)} left out: {said}")
+                text = f"{title(row)} left out: {said}"
+                (on_empty if status == "empty" else on_failed)(text)
+                lost += [text] if status == "failed" else []
                 continue
-            there = [unit for unit in units if unit in before]
-            done += [out / unit.item for unit in there]
+            kept = [unit for unit in units if unit in before]
+            done += [out / unit.item for unit in kept]
             record.plan(unit for unit in units if unit not in before)
-            if merge or len(there) < len(units):
-                keys.add((row["tile_x"], row["tile_y"]))
+            if merge or len(kept) < len(units):
+                wanted.append(row)
         columns = [*(RESULT_COLUMNS if about["kind"] == "results" else TILE_COLUMNS)]
         columns += [layer.column for layers in files.values() for layer in layers]
-        wanted = tiles if tiles is not None or not before else sorted(keys)
-        with closing(engine.read(table, columns, as_of=as_of, tiles=wanted)) as reader:
-            found = (row for row in rows_of(reader) if (row["tile_x"], row["tile_y"]) in keys)
-            rows = watched(_until_cancelled(found, record), what=f"export {table}")
-            if merge:
-                return writing.merged(rows, keys, record, on_failed)
-            return sorted({*done, *writing.each(rows, record, on_failed)})
-
-
-@contextmanager
-def _recorded(engine: Engine, request: Mapping[str, Any], retries: str) -> Iterator[Record]:
-    """The page of the ledger: under the commit id of the same export that was cut off, or anew."""
-    ledger, about = engine.warehouse.ledger, engine.describe(request["table"])
-    content = [request, about["uuid"], request["as_of"] or about["snapshot_id"], package_version()]
-    job_id = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
-    with ledger.job(
-        "export",
-        job_id=job_id,
-        resume=ledger.unfinished("export", job_id),
-        method=request["format"],
-        source=request["table"],
-        target=request["out_dir"],
-        package_version=package_version(),
-        request={**request, "retries": retries},
-    ) as record:
-        yield record
-
-
-def _written_before(engine: Engine, record: Record, out: Path) -> set[Unit]:
-    """Files of an export that was cut off, if nobody has touched them since."""
-    found: set[Unit] = set()
-    if not record.resumed:
-        return found
-    for said in engine.warehouse.ledger.units(record.commit_id, ("done",)):
-        path = out / said["item"]
-        latest = said["ended"].timestamp() + CLOCK_S
-        if not said["error_class"] and path.is_file() and path.stat().st_mtime <= latest:
-            tile = None if said["tile_x"] is None else (said["tile_x"], said["tile_y"])
-            found.add(Unit(said["item"], tile))
-    return found
-
-
-def _until_cancelled(rows: Iterable[Row], record: Record) -> Iterator[Row]:
-    for row in rows:
-        record.check()
-        yield row
+        found = each(engine, table, columns, wanted, snapshot, record.check)
+        rows = watched(found, what=f"export {table}", total=len(wanted))
+        if merge:
+            keys = {(row["tile_x"], row["tile_y"]) for row in wanted}
+            return writing.merged(rows, keys, record, on_failed, lost)
+        return sorted({*done, *writing.each(rows, record, on_failed)})
 
 
 def _refuse_merge(table: str, about: dict[str, Any], merge: bool, layers: Sequence[Layer]) -> None:
@@ -214,29 +175,6 @@ def _refuse_merge(table: str, about: dict[str, Any], merge: bool, layers: Sequen
             "same number means another granule in the next tile. Export it without --merge, or "
             "name the other bands with --bands."
         )
-
-
-def _listed(
-    engine: Engine,
-    table: str,
-    kind: str,
-    tiles: Sequence[tuple[int, int]] | None,
-    as_of: int | None,
-) -> Iterator[tuple[Row, tuple[str, str] | None]]:
-    """Rows without their rasters, and why there is no map: ``empty`` or ``failed``, in words."""
-    more = ["status", "message"] if kind == "results" else ["granule_id"]
-    found = engine.read(table, ["tile_x", "tile_y", *more], as_of=as_of, tiles=tiles)
-    count = 0
-    for row in rows_of(found):
-        count += 1
-        status = row.get("status", "ok")
-        if status in DONE_STATUS:
-            yield row, None
-        else:
-            said = f"{status}: {row['message'] or 'no reason given'}"
-            yield row, ("empty" if status == "empty" else "failed", said)
-    if not count:
-        raise TableError(f"Nothing to export: {table!r} has no rows{' there' if tiles else ''}.")
 
 
 def explain(engine: Engine, args: argparse.Namespace) -> dict[str, Any]:

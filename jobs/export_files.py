@@ -10,6 +10,8 @@ import numpy as np
 
 from geoquarry.engine.geotiff import Mosaic, write_geotiff
 from geoquarry.engine.ledger import ROWS_LEFT_OUT, Record, Unit
+from geoquarry.jobs.export_record import told_of
+from geoquarry.jobs.export_rows import Found, Row
 from geoquarry.jobs.layers import (
     RESULT_COLUMNS,
     Layer,
@@ -25,7 +27,6 @@ from geoquarry.schemas.grid import Grid
 from geoquarry.udfs.tile_method import SOURCE
 
 Told = Callable[[str], None]
-Row = dict[str, Any]
 Files = dict[str, list[Layer]]
 """End of a file's name -> its bands."""
 
@@ -47,9 +48,12 @@ class RasterFiles:
         tile = row["tile_x"], row["tile_y"]
         return [Unit(f"{stem}{suffix}.tif", tile) for suffix in self.files]
 
-    def each(self, rows: Iterable[Row], record: Record, on_failed: Told) -> Iterator[Path]:
+    def each(self, rows: Iterable[Found], record: Record, on_failed: Told) -> Iterator[Path]:
         """One file per row, and one more for its flags."""
-        for row in rows:
+        for row, trouble in rows:
+            if trouble is not None:
+                self._lose(row, trouble, record, on_failed)
+                continue
             for unit, (suffix, layers) in zip(self.units(row), self.files.items(), strict=True):
                 if suffix and row["flags"] is None:
                     record.finish(unit, "empty", "a published row comes without flags")
@@ -58,10 +62,7 @@ class RasterFiles:
                 try:
                     rasters = pixels(row, layers, self.frame)
                 except InputError as error:
-                    on_failed(f"{title(row)} left out: {error}")
-                    for lost in self.units(row):
-                        name = type(error).__name__
-                        record.finish(lost, "failed", str(error), error_class=name)
+                    self._lose(row, error, record, on_failed)
                     break
                 tags = band_tags(row, layers)
                 path = write_geotiff(
@@ -78,20 +79,36 @@ class RasterFiles:
                     overviews=_overviews(self.about, suffix, layers),
                     **self.options,
                 )
-                record.finish(unit, "done")
+                record.finish(unit, "done", told_of(path))
                 yield path
 
+    def _lose(self, row: Row, error: Exception, record: Record, on_failed: Told) -> None:
+        """None of a row's files can be written."""
+        on_failed(f"{title(row)} left out: {error}")
+        for lost in self.units(row):
+            record.finish(lost, "failed", str(error), error_class=type(error).__name__)
+
     def merged(
-        self, rows: Iterable[Row], keys: set[tuple[int, int]], record: Record, on_failed: Told
+        self,
+        rows: Iterable[Found],
+        keys: set[tuple[int, int]],
+        record: Record,
+        on_failed: Told,
+        lost: list[str],
     ) -> list[Path]:
-        """One mosaic of all rows, and one of their flags; each appears when it is complete."""
+        """One mosaic of all rows, and one of their flags; each appears when it is complete.
+
+        ``lost`` says which tiles failed before they came here.
+        """
         units = [Unit(f"{self.table}{suffix}.tif") for suffix in self.files]
         if not keys:
+            state, why = ("failed", lost[0]) if lost else ("empty", "no tile has a map")
+            for unit in units:
+                record.finish(unit, state, why, error_class="TileFailed" if lost else "")
             return []
         (left, right), (top, bottom) = ((min(k), max(k) + 1) for k in zip(*keys, strict=True))
         size = self.frame.tile_size
         done: list[Row] = []
-        lost: list[str] = []
         for unit in units:
             record.start(unit)
         with ExitStack() as stack:
@@ -113,8 +130,10 @@ class RasterFiles:
                         **self.options,
                     )
                 )
-            for row in rows:
+            for row, trouble in rows:
                 try:
+                    if trouble is not None:
+                        raise InputError(str(trouble)) from trouble
                     parts = {
                         suffix: pixels(row, layers, self.frame)
                         for suffix, layers in self.files.items()
@@ -132,8 +151,8 @@ class RasterFiles:
             for mosaic in mosaics.values():
                 mosaic.tags |= file_tags(self.table, self.about, done)
         for unit in units:
-            reason, error_class = (lost[0], ROWS_LEFT_OUT) if lost else ("", "")
-            record.finish(unit, "done", reason, error_class=error_class)
+            said = lost[0] if lost else told_of(self.out / unit.item)
+            record.finish(unit, "done", said, error_class=ROWS_LEFT_OUT if lost else "")
         return [mosaic.path for mosaic in mosaics.values()]
 
 

@@ -139,7 +139,7 @@ def ingest(
             raise UsageError("No lookup table is without aerosol: --aod 0, or --atmosphere 6s.")
         if engine.exists(table):
             engine.ensure(table, schema)  # another sensor is refused before anything is read
-    scenes = [whole(path) for path in scenes]
+    scenes = list(dict.fromkeys(map(whole, scenes)))
     request = request_of(asked)
     ledger = engine.warehouse.ledger
     job = _job_id(frame, asked)

@@ -9,7 +9,7 @@ from typing import Any
 
 from geoquarry.engine.ledger import ROWS_LEFT_OUT, Unit
 from geoquarry.engine.local import Engine
-from geoquarry.jobs import export, ingest, run
+from geoquarry.jobs import export, ingest, run, upload
 from geoquarry.jobs.console import DONE, answer, say, table_text
 from geoquarry.schemas.errors import UsageError
 from geoquarry.schemas.redact import HIDDEN
@@ -18,6 +18,7 @@ AGAIN: dict[str, Callable[..., int]] = {
     "ingest": ingest.again,
     "run": run.again,
     "export": export.again,
+    "upload": upload.again,
 }
 """Command of a request -> what starts it again."""
 SHORT = 12

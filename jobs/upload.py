@@ -1,8 +1,10 @@
 """`upload`: rows of a CSV or Parquet file to a table."""
 
 import argparse
+import hashlib
 import itertools
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -19,8 +21,11 @@ from geoquarry.engine.exchange import (
     read_facts,
     read_parquet,
 )
+from geoquarry.engine.ledger import Record, Unit
 from geoquarry.engine.local import Engine
 from geoquarry.jobs.console import DONE, FAILED, SOME_FAILED, answer, say, watched
+from geoquarry.jobs.upload_rows import Rows, stored_before
+from geoquarry.jobs.version import package_version
 from geoquarry.schemas.errors import InputError, UsageError
 from geoquarry.schemas.grid import grid
 from geoquarry.schemas.sensor import sensors
@@ -57,12 +62,15 @@ class Report:
     """What an upload did."""
 
     rows: int = 0
+    skipped: int = 0
     failed: list[str] = field(default_factory=list)
 
     @property
     def exit_code(self) -> int:
         """0; 3 when some rows could not be used; 1 when none could."""
-        return DONE if not self.failed else SOME_FAILED if self.rows else FAILED
+        if not self.failed:
+            return DONE
+        return SOME_FAILED if self.rows or self.skipped else FAILED
 
 
 def upload(
@@ -72,6 +80,7 @@ def upload(
     *,
     sensor_name: str | None = None,
     allow_late_swir: bool = False,
+    retries: str = "",
 ) -> Report:
     """Put the rows of a file into a table, replacing rows of the same key, in one commit.
 
@@ -87,6 +96,9 @@ def upload(
         Sensor of a file in the published layout.
     allow_late_swir : bool
         Take published rows from after the detector failed.
+    retries : str
+        Commit id of the upload of which this one tries again what failed: rows that it has stored,
+        and that are still there, are left as they are.
 
     Returns
     -------
@@ -105,44 +117,60 @@ def upload(
         raise UsageError(f"{path}: the name must end in {' or '.join(SUFFIXES)}.")
     if not path.is_file():
         raise UsageError(f"{path}: there is no such file.")
-    report = Report()
+    sensor_name = sensor_name or sensors()[0]
+    request = {
+        "command": "upload",
+        "path": str(path.absolute()),
+        "table": table,
+        "sensor_name": sensor_name,
+        "allow_late_swir": allow_late_swir,
+    }
+    rows = Rows(path)
+    found, schema = _open(engine, path, table, sensor_name, allow_late_swir, rows.unreadable)
+    first = next(found, None)  # what cannot be begun is no job
+    if first is not None and engine.exists(table):
+        _refuse_other(facts(schema), facts(engine.schema(table)), path, table)
+    with _recorded(engine, request, path, retries) as record:
+        rows.write_down(record)
+        if first is None:
+            return Report(failed=rows.failed)
+        if not engine.exists(table):
+            engine.ensure(table, schema)
+        held = engine.schema(table)
+        before = stored_before(engine, table, retries)
+        told = watched(itertools.chain([first], found), what=f"upload {path.name}")
+        good = rows.good(told, held, facts(schema), before)
+        begun = next(good, None)
+        if begun is not None:
+            good = itertools.chain([begun], good)
+            done = engine.append(table, good, commit_id=record.commit_id, kind="upload")
+            record.snapshot_id = done.snapshot_id
+        rows.stored()
+        return Report(len(rows.taken), rows.skipped, rows.failed)
 
-    def bad(error: InputError) -> None:
-        report.failed.append(str(error))
 
-    rows, schema = _open(engine, path, table, sensor_name or sensors()[0], allow_late_swir, bad)
-    first = next(rows, None)
-    if first is None:
-        return report
-    if not engine.exists(table):
-        engine.ensure(table, schema)
-    _refuse_other(facts(schema), facts(engine.schema(table)), path, table)
-    held = engine.schema(table)
-    wanted, names = facts(schema)["grid"], held.names
-    key = [field.name for field in held if not field.nullable]
-    seen: set[tuple[Any, ...]] = set()
+def _recorded(engine: Engine, request: Mapping[str, Any], path: Path, retries: str) -> Record:
+    """The page of the ledger, always a new one: one commit holds all rows, so there is no rest.
 
-    def good() -> Iterator[Row]:
-        for row in watched(itertools.chain([first], rows), what=f"upload {path.name}"):
-            if row["grid"] != wanted:
-                bad(
-                    InputError(
-                        f"{path}: tile {row['tile_x']},{row['tile_y']} is of grid {row['grid']!r}, "
-                        f"the table of {wanted!r}. Upload it to a table of its own."
-                    )
-                )
-                continue
-            mine = tuple(row[name] for name in key)
-            if mine in seen:
-                said = ", ".join(f"{name} {value}" for name, value in zip(key, mine, strict=True))
-                bad(InputError(f"{path}: the row of {said} comes twice; the first one is taken."))
-                continue
-            seen.add(mine)
-            report.rows += 1
-            yield {name: row.get(name) for name in names}
-
-    engine.append(table, good(), kind="upload")
-    return report
+    Same arguments, same file in the same state: same job id.
+    """
+    state = path.stat()
+    content = [request, state.st_size, state.st_mtime_ns, package_version()]
+    job_id = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+    ledger, table = engine.warehouse.ledger, request["table"]
+    for cut_off in ledger.unfinished("upload", job_id) if engine.exists(table) else ():
+        for snapshot in engine.history(table):  # its process died between the commit and saying so
+            if snapshot["commit_id"] == cut_off:
+                ledger.landed(cut_off, snapshot["snapshot_id"])
+    return ledger.job(
+        "upload",
+        job_id=job_id,
+        method=path.suffix.lower().removeprefix("."),
+        source=request["path"],
+        target=table,
+        package_version=package_version(),
+        request={**request, "retries": retries},
+    )
 
 
 def _open(
@@ -223,6 +251,19 @@ def _short(value: Any) -> str:
     return repr(text if len(text) < 60 else f"{text[:57]}...")
 
 
+def again(
+    engine: Engine,
+    request: Mapping[str, Any],
+    failed: Sequence[Unit],
+    *,
+    retries: str,
+    as_json: bool,
+) -> int:
+    """Upload the file again, without the rows that an earlier upload has stored."""
+    asked = {name: value for name, value in request.items() if name not in ("command", "retries")}
+    return _told(upload(engine, **asked, retries=retries), request["table"], as_json=as_json)
+
+
 def main(args: argparse.Namespace, engine: Engine) -> int:
     """Run `geoquarry upload`."""
     report = upload(
@@ -232,9 +273,15 @@ def main(args: argparse.Namespace, engine: Engine) -> int:
         sensor_name=args.sensor,
         allow_late_swir=args.allow_late_swir,
     )
+    return _told(report, args.table, as_json=args.json)
+
+
+def _told(report: Report, table: str, *, as_json: bool) -> int:
+    """Say what came in, and give the exit code."""
     for text in report.failed:
         say(f"left out: {text}")
-    say(f"{report.rows} rows in {args.table}; {len(report.failed)} left out.")
-    if args.json:
+    before = f" {report.skipped} were stored before and left as they are;" if report.skipped else ""
+    say(f"{report.rows} rows in {table};{before} {len(report.failed)} left out.")
+    if as_json:
         answer(vars(report), as_json=True)
     return report.exit_code

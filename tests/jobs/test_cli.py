@@ -394,7 +394,7 @@ def test_download_and_upload(ask, answer, tmp_path, table, suffix):
     code, out, err = ask("upload", path, "again")
     assert (code, out) == (0, "")
     assert f"{count} rows in again; 0 left out." in err
-    assert answer("upload", path, "again") == {"rows": count, "failed": []}
+    assert answer("upload", path, "again") == {"rows": count, "skipped": 0, "failed": []}
     assert answer("sql", "SELECT count(*) AS n FROM again") == [{"n": count}]
     assert ask("upload", path, "empty" if table == "map" else "map")[0] == 2  # another kind
 
@@ -420,7 +420,7 @@ def test_upload_lists_what_it_leaves_out(ask, answer, tmp_path):
 
 def test_the_published_layout(ask, answer):
     assert ask("download", "aster", "gmi.csv", "--layout", "published")[0] == 0
-    assert answer("upload", "gmi.csv", "again") == {"rows": 6, "failed": []}
+    assert answer("upload", "gmi.csv", "again") == {"rows": 6, "skipped": 0, "failed": []}
     assert ask("run", "mosaic", "again", "again_map")[0] == 0
 
 

@@ -193,6 +193,14 @@ def test_what_the_ledger_does_not_keep_is_not_guessed(engine, ask, monkeypatch):
     assert "give the same command again" in ask("job", "retry", row["commit_id"], code=2)
 
 
+def test_the_same_scene_twice_is_ingested_once(engine, scenes):
+    folder, about = scenes
+    path = folder / about["scenes"][0]["file"]
+    report = ingest(engine, [path, path], "t", aod=0.1, dem=1200.0, grid_name=about["grid"])
+    assert report.rows == engine.read("t").read_all().num_rows
+    assert len(report.granules) == 1
+
+
 # -- incremental ---------------------------------------------------------------------------------
 
 
@@ -332,11 +340,14 @@ def test_an_export_that_was_cut_off_writes_what_is_missing(engine, tmp_path, mon
     with pytest.raises(OSError, match="No space"):
         export(engine, "maps", out)
     monkeypatch.setattr(export_files, "write_geotiff", write)
-    os.utime(written[0], (time.time() + 60, time.time() + 60))  # somebody has touched it since
+    whole, seen = written[0].read_bytes(), written[0].stat()
+    written[0].write_bytes(whole[:-9] + bytes(9))  # as long and as old as it was, and not the same
+    os.utime(written[0], ns=(seen.st_atime_ns, seen.st_mtime_ns))
+    os.utime(written[1], (time.time() + 60, time.time() + 60))  # touched, and still the same
     kept = written[1].stat().st_mtime_ns
     assert len(export(engine, "maps", out)) == 3
     assert written[1].stat().st_mtime_ns == kept
-    assert written[0].stat().st_mtime < time.time() + 1
+    assert written[0].read_bytes() == whole
     row = newest(engine, "export")
     assert (row["status"], row["attempts"], counted(row)) == ("done", 2, {"done": 3})
 
