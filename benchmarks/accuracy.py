@@ -19,7 +19,7 @@ from chain import show
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from geoquarry.engine.raster import pixel_coordinates
+from geoquarry.engine.frame import pixel_coordinates
 from geoquarry.engine.readers import reader
 from geoquarry.jobs.cut import cut, to_lattice
 from geoquarry.jobs.simulate import simulate

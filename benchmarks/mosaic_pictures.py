@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mosaics import NAMES, UNCLEAR, World, search, world
+from mosaic_world import NAMES, UNCLEAR, World, search, world
 from numpy.typing import NDArray
 
 from geoquarry.engine.atomic import replacing

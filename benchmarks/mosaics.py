@@ -1,6 +1,6 @@
 """Mosaics against the truth, their seams, seconds and memory (docs/mosaics.md).
 
-python benchmarks/mosaics.py                     # both parts, about 15 minutes
+python benchmarks/mosaics.py                     # all parts, about 15 minutes
 python benchmarks/mosaics.py --only truth --seeds 201 --size 256
 python benchmarks/mosaics.py --only speed --granules 5 50
 python benchmarks/mosaics.py --only edges        # do neighbouring tiles agree?
@@ -12,137 +12,39 @@ is that of the lookup table, which also corrects them: docs/atmosphere.md says h
 """
 
 import argparse
-import json
-import os
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from chain import SINGLE, case, show, versions
+from chain import show, versions
+from mosaic_speed import speed
+from mosaic_world import (
+    NAMES,
+    SENSOR,
+    UNCLEAR,
+    WAYS,
+    World,
+    clear_sets,
+    could_be_clear,
+    search,
+    stack,
+    world,
+)
 from numpy.typing import NDArray
 
-from geoquarry.engine.local import Engine, open_engine
-from geoquarry.jobs.ingest import ingest
 from geoquarry.jobs.maps import physical
-from geoquarry.jobs.run import job_of
-from geoquarry.jobs.simulate import simulate
-from geoquarry.jobs.statement import Trigger
-from geoquarry.jobs.two_phase import run_phases
-from geoquarry.schemas import blob, flags
-from geoquarry.schemas.grid import grid
-from geoquarry.schemas.sensor import sensor
 from geoquarry.udfs.methods import MOSAICS
-from geoquarry.udfs.seam import seam, watched_ratios
+from geoquarry.udfs.ratio_watch import watched_ratios
+from geoquarry.udfs.seam import seam
 
-SENSOR = "aster_l1t"
-METHOD = "color_balancing"
-"""A mosaic, balanced in whatever way, none included."""
-NAMES = sensor(SENSOR).names
 SEEDS = (201, 202, 203)
 """Nothing was tuned on them."""
 COVERS = (0.0, 0.2, 0.6)
 ERRORS: dict[str, Any] = {"calibration": 0.03, "aod_error": 0.3, "shift": 0.4}
-WAYS = {
-    "as they are": {"harmonise": "none", "balance": "none"},
-    "harmonised": {"harmonise": "linear", "balance": "none"},
-    "balanced": {"harmonise": "none", "balance": "tasseled_cap"},
-    "both": {"harmonise": "linear", "balance": "tasseled_cap"},
-}
 WRONG = 0.05
 """Mean absolute error of the bands beyond which a pixel shows something else: a missed shadow."""
 MASKS = ("granule", "temporal")
-NAMING = ("harmonise", "balance", "masks")
-UNCLEAR = flags.CLOUD | flags.SHADOW | flags.NOT_OBSERVED
-REFERENCE = {
-    ("min", 5): "2.57 s, 1252 MB (merge_min)",
-    ("median", 5): "10.1 s, 3005 MB (merge_custom)",
-    ("best", 5): "15.7 s, 3005 MB (merge_region)",
-}
-"""Whole compute of one 1024 x 1024 x 9 tile of 5 granules by the public reference, with colours and
-indices; notes on it, section 2: another day, such a machine, so without ratios."""
-
-
-@dataclass
-class World:
-    """Simulated scenes of one place, ingested.
-
-    Attributes
-    ----------
-    engine : Engine
-    made : dict
-        Manifest of the simulation.
-    truth : dict of str -> array
-    tile : (int, int)
-    """
-
-    engine: Engine
-    made: dict[str, Any]
-    truth: dict[str, NDArray[Any]]
-    tile: tuple[int, int]
-
-    def result(self, **params: Any) -> dict[str, Any]:
-        """Bands, flags and provenance of one result tile."""
-        target = self.run("tiles", params)
-        found: dict[str, Any] = physical(self.engine, target, self.tile)
-        row = self.engine.read(target, ["provenance"], tiles=[self.tile]).read_all().to_pylist()[0]
-        return found | {"provenance": json.loads(row["provenance"])}
-
-    def run(self, table: str, params: dict[str, Any]) -> str:
-        """Run one job in all its phases; the table it wrote."""
-        # One target per way: its sums over the granules are taken once for all mosaics.
-        target = "_".join([table, *(str(params.get(name)) for name in NAMING)])
-        where = params.pop("where", "")
-        target = "alone" if where else target
-        trigger = Trigger(METHOD, table, target, where, params, overwrite=True)
-        report = run_phases(self.engine, job_of(self.engine, trigger))
-        if report.failed:
-            raise RuntimeError(f"{params}: {report.failed}")
-        return target
-
-    def observed(self) -> Iterator[tuple[str, NDArray[np.uint16]]]:
-        """Flags of every granule on the whole tile, by id."""
-        columns = ["granule_id", "row0", "col0", "flags"]
-        rows = self.engine.read("tiles", columns, tiles=[self.tile]).read_all().to_pylist()
-        for row in sorted(rows, key=lambda row: str(row["granule_id"])):
-            window = blob.decode(row["flags"])
-            full = np.full(grid(self.made["grid"]).shape, flags.NOT_OBSERVED, np.uint16)
-            top, left = row["row0"], row["col0"]
-            full[top : top + window.shape[0], left : left + window.shape[1]] = window
-            yield row["granule_id"], full
-
-
-def world(folder: Path, *, size: int, **options: Any) -> World:
-    """Simulate and ingest; also cut to a grid of half the tile size, as table ``quarters``."""
-    made = simulate(folder / "scenes", size=size, atmosphere="lut", all_cloudy=True, **options)
-    engine = open_engine(str(folder / "warehouse"))
-    for table, name in (("tiles", made["grid"]), ("quarters", f"res-30_tilesize-{size // 2}")):
-        whole = made["tile_x"], made["tile_y"]
-        quarters = [(2 * whole[0] + x, 2 * whole[1] + y) for y in (0, 1) for x in (0, 1)]
-        report = ingest(
-            engine,
-            [folder / "scenes" / scene["file"] for scene in made["scenes"]],
-            table,
-            aod=[folder / "scenes" / file for file in made["aod"]],
-            dem=[folder / "scenes" / file for file in made["dem"]],
-            reference=folder / "scenes" / made["reference"],
-            grid_name=name,
-            tiles=[whole] if table == "tiles" else quarters,
-        )
-        if report.failed:
-            raise RuntimeError(f"Ingest failed: {report.failed}")
-    with np.load(folder / "scenes" / made["truth"], allow_pickle=False) as arrays:
-        truth = dict(arrays)
-    return World(engine, made, truth, (made["tile_x"], made["tile_y"]))
-
-
-def stack(found: dict[str, Any]) -> NDArray[np.float32]:
-    """Reflectance (band, y, x) of a mosaic."""
-    return np.stack([found[name] for name in NAMES])
 
 
 def figures(
@@ -179,33 +81,6 @@ def mean(values: list[float]) -> float:
     """Mean of what is a number; NaN if nothing is."""
     known = [value for value in values if np.isfinite(value)]
     return float(np.mean(known)) if known else np.nan
-
-
-def search(tree: Any, name: str) -> Any:
-    """The first value of that name in nested dicts, or None."""
-    if not isinstance(tree, dict):
-        return None
-    if name in tree:
-        return tree[name]
-    return next((f for branch in tree.values() if (f := search(branch, name)) is not None), None)
-
-
-def clear_sets(here: World) -> NDArray[np.int32]:
-    """Which granules see a pixel clearly, as one number per set: borders all mosaics share."""
-    label = np.zeros(grid(here.made["grid"]).shape, np.int32)
-    for place, (_, bits) in enumerate(here.observed()):
-        label |= np.where((bits & UNCLEAR) == 0, np.int32(1 << place), np.int32(0))
-    return label
-
-
-def could_be_clear(here: World) -> float:
-    """Share of pixels that some granule sees without cloud and shadow, as simulated."""
-    clear = np.zeros(grid(here.made["grid"]).shape, bool)
-    bits = dict(here.observed())
-    for place, scene in enumerate(here.made["scenes"]):
-        hidden = here.truth["cloud"][place] | here.truth["shadow"][place]
-        clear |= ~hidden & ((bits[scene["granule_id"]] & flags.NOT_OBSERVED) == 0)
-    return float(clear.mean())
 
 
 def truth(args: argparse.Namespace) -> None:
@@ -312,50 +187,6 @@ def _four(here: World, half: int, **params: Any) -> NDArray[np.float32]:
     return image
 
 
-def speed(args: argparse.Namespace) -> None:
-    """Seconds and peak memory of one tile of 1024 px, through the local engine, one worker."""
-    print("## One tile of 1024 x 1024 x 9, both phases, plan to commit, one worker, best turn\n")
-    rows = [["granules", "mosaic", "wall s", "CPU s", "peak MB", "the reference"]]
-    for count in args.granules:
-        with tempfile.TemporaryDirectory(prefix="geoquarry-mosaics-") as folder:
-            case("prepare", folder=folder, tiles=1, granules=count, size=1024)
-            for mosaic in args.mosaics:
-                params = {"mosaic": mosaic, **WAYS["both"]}
-                asked = json.dumps({"folder": folder, "params": params})
-                turns = [_apart(asked) for _ in range(1 if count > 50 else args.repeat)]
-                best = {name: min(turn[name] for turn in turns) for name in turns[0]}
-                line = [f"{best['wall']:.2f}", f"{best['cpu']:.2f}", f"{best['peak_mb']:.0f}"]
-                rows.append([str(count), mosaic, *line, REFERENCE.get((mosaic, count), "")])
-    show(rows)
-
-
-def _apart(asked: str) -> dict[str, float]:
-    """One job in a process of its own."""
-    command = [sys.executable, __file__, "--one", asked]
-    done = subprocess.run(
-        command, env={**os.environ, **SINGLE}, stdout=subprocess.PIPE, text=True, check=True
-    )
-    answer: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return answer
-
-
-def one(folder: str, params: dict[str, Any]) -> dict[str, float]:
-    """Both phases of one job, with one worker."""
-    from cases import SOURCE, Clock, peak_mb
-
-    engine = open_engine(folder, workers=1)
-    job = job_of(engine, Trigger(METHOD, SOURCE, "out", params=params, overwrite=True))
-    clock = Clock()
-    with clock.lap():
-        report = run_phases(engine, job)
-    assert report.counts["ok"] == report.tiles, report
-    answer = clock.answer() | {"peak_mb": peak_mb()}
-    for name in engine.tables():
-        if name != SOURCE:
-            engine.drop(name)
-    return answer
-
-
 PARTS = {"truth": truth, "edges": edges, "speed": speed}
 
 
@@ -371,11 +202,7 @@ def main() -> None:
     parser.add_argument("--granules", nargs="+", type=int, default=[5, 50, 200], help="for speed")
     parser.add_argument("--repeat", type=int, default=2)
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="draw, and measure nothing")
-    parser.add_argument("--one", type=json.loads, metavar="JSON", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.one is not None:
-        print(json.dumps(one(**args.one)))
-        return
     if args.pictures is not None:
         from mosaic_pictures import draw_all
 

@@ -17,13 +17,13 @@ from geoquarry.engine.aster_l1t_geometry import (
     view_azimuth_deg,
     view_zenith_deg,
 )
+from geoquarry.engine.frame import project_points
 from geoquarry.engine.hdf4 import Hdf4
-from geoquarry.engine.raster import project_points
-from geoquarry.schemas.atmosphere import earth_sun_distance_au
 from geoquarry.schemas.csvfile import read_rows
 from geoquarry.schemas.errors import InputError
 from geoquarry.schemas.granule import Granule, Raster, Transform
 from geoquarry.schemas.sensor import Band, sensor
+from geoquarry.schemas.sun_distance import earth_sun_distance_au
 
 SENSOR = "aster_l1t"
 PATTERN = "AST_L1T_*.hdf"

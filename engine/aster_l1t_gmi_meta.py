@@ -12,10 +12,10 @@ from geoquarry.engine.aster_l1t_geometry import (
     view_azimuth_deg,
     view_zenith_deg,
 )
-from geoquarry.schemas.atmosphere import earth_sun_distance_au
 from geoquarry.schemas.errors import InputError
 from geoquarry.schemas.grid import EARTH_RADIUS_M, Grid
 from geoquarry.schemas.sensor import sensor
+from geoquarry.schemas.sun_distance import earth_sun_distance_au
 
 Row = dict[str, Any]
 BANDS = sensor(aster_l1t.SENSOR).bands
@@ -67,10 +67,10 @@ def coefficients(cells: dict[str, str], column: str, where: str) -> Row:
     paras = {str(k).replace(":", "_"): v for k, v in mapping(cells, column, where).items()}
     found: dict[str, list[float]] = {"xa": [], "xb": [], "xc": []}
     for band, name in zip(BANDS, DN_COLUMNS, strict=True):
-        given = paras.get(name, paras.get(f"{name}N"))
+        given: Any = paras.get(name, paras.get(f"{name}N"))
         for key, values in found.items():
             try:
-                values.append(float(given[key[1]]))  # type: ignore[index]
+                values.append(float(given[key[1]]))
             except (TypeError, KeyError, ValueError, OverflowError):
                 raise InputError(
                     f"{where_paras}: no number {key[1]} for {band.aliases[1]}."

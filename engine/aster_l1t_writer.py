@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geoquarry.engine.frame import project_points
 from geoquarry.engine.hdf4_writer import TYPES, Field, Structure, write
 from geoquarry.engine.odl_writer import close, group, structure
-from geoquarry.engine.raster import project_points
 from geoquarry.schemas.csvfile import read_rows
 from geoquarry.schemas.sensor import sensor
 

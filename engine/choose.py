@@ -81,7 +81,7 @@ def rows_wanted(
             schema = pa.schema([("x", pa.int32()), ("y", pa.int32())])
             connection.register("tiles", pa.table(places, schema=schema))
             terms.append("(tile_x, tile_y) IN (SELECT (x, y) FROM tiles)")
-        query = f"SELECT {select} FROM rows"  # nosec B608: ours, or written from a checked tree
+        query = f"SELECT {select} FROM rows"  # nosec B608  # ours, or written from a checked tree
         if terms:
             query += f" WHERE {' AND '.join(terms)}"
         if order:

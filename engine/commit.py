@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from pyiceberg.exceptions import CommitFailedException, ValidationException
 from pyiceberg.expressions import (
@@ -133,12 +134,14 @@ def key_range(table: Table, change: Change) -> BooleanExpression:
     columns = [name for name in table.layout.unit if name != "grid"]
     if not columns:  # all rows share one file: whoever else writes is in conflict
         return AlwaysTrue()
-    bounds: list[Sequence[tuple[object, object]]] = [
+    bounds: list[Sequence[tuple[Any, Any]]] = [
         [file.bounds[name] for name in columns] for file in change.add
     ]
     bounds += [table.bounds(file, columns) for file in change.remove]
     terms: list[BooleanExpression] = []
     for place, name in enumerate(columns):
-        terms.append(GreaterThanOrEqual(name, min(row[place][0] for row in bounds)))  # type: ignore
-        terms.append(LessThanOrEqual(name, max(row[place][1] for row in bounds)))  # type: ignore
+        low, high = min(row[place][0] for row in bounds), max(row[place][1] for row in bounds)
+        # mypy does not see that these take a name and a value, in this order.
+        terms.append(GreaterThanOrEqual(name, low))  # type: ignore[call-arg, arg-type]
+        terms.append(LessThanOrEqual(name, high))  # type: ignore[call-arg, arg-type]
     return And(*terms)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pyhdf import VS, V  # noqa: F401  (registers the V and VS interfaces)
+from pyhdf import VS, V  # noqa: F401  registers the V and VS interfaces
 from pyhdf.HDF import HC, HDF
 from pyhdf.SD import SD, SDC
 

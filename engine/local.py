@@ -10,11 +10,9 @@ import pyarrow as pa
 
 from geoquarry.engine.appender import Appender, AppendReport, append
 from geoquarry.engine.check import Problem, check
-from geoquarry.engine.choose import columns_wanted
 from geoquarry.engine.driver import Driver
-from geoquarry.engine.plan import plan, select_index
 from geoquarry.engine.pool import EXECUTORS, in_threads
-from geoquarry.engine.rows import read_batches
+from geoquarry.engine.read import read
 from geoquarry.engine.run import Run, RunPlan, go_on
 from geoquarry.engine.sql import ScalarFunction, select
 from geoquarry.engine.vacuum import VacuumReport, vacuum
@@ -138,27 +136,7 @@ class Engine:
             ``name, facts`` (dict), ``columns`` (list of {name, type, about, key}), ``rows, files,
             nbytes, snapshot_id, uuid, location``.
         """
-        found = self.warehouse.table(table)
-        files = found.files()
-        return {
-            "name": table,
-            "facts": found.facts,
-            "columns": [
-                {
-                    "name": column.name,
-                    "type": str(column.type),
-                    "about": (column.metadata or {}).get(b"about", b"").decode(),
-                    "key": not column.nullable,
-                }
-                for column in found.schema
-            ],
-            "rows": sum(file.record_count for file in files),
-            "files": len(files),
-            "nbytes": sum(file.file_size_in_bytes for file in files),
-            "snapshot_id": found.snapshot_id,
-            "uuid": found.uuid,
-            "location": found.location,
-        }
+        return self.warehouse.table(table).describe()
 
     def drop(self, table: str) -> None:
         """Delete a table, its files included."""
@@ -256,18 +234,7 @@ class Engine:
         reader : pa.RecordBatchReader
             One row per batch when a BINARY column is read, so memory stays at one row.
         """
-        found = self.warehouse.table(table)
-        layout = found.layout
-        schema = columns_wanted(table, found.schema, columns)
-        names = schema.names
-        if not set(names) & set(layout.blobs):
-            order = ", ".join(f'"{n}"' for n in layout.order)
-            wanted = ", ".join(f'"{name}"' for name in names)
-            rows = select_index(found, wanted, where, tiles, as_of, order=order)
-            return pa.RecordBatchReader.from_batches(schema, rows.cast(schema).to_batches())
-        refs = (ref for task in plan(found, where, tiles, as_of) for ref in task.rows)
-        batches = (b.cast(schema) for b in read_batches(layout, refs, names))
-        return pa.RecordBatchReader.from_batches(schema, batches)
+        return read(self.warehouse.table(table), columns, where, as_of, tiles)
 
     def sql(self, text: str) -> pa.RecordBatchReader:
         """Answer a SELECT on tables of the warehouse; `functions` may be called in it.

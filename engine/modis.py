@@ -10,16 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from geoquarry.engine.frame import Bounds, frame_bounds, project_bounds
 from geoquarry.engine.hdf4 import MAGIC, Hdf4
 from geoquarry.engine.mcd19a2 import read_aerosol
-from geoquarry.engine.raster import (
-    NODATA_INT16,
-    Bounds,
-    frame_bounds,
-    project_bounds,
-    read_geotiff,
-    warp_to,
-)
+from geoquarry.engine.raster import NODATA_INT16, read_geotiff, warp_to
 from geoquarry.engine.sinusoidal import SINUSOIDAL, grid_of, scaled
 from geoquarry.schemas.errors import InputError
 from geoquarry.schemas.granule import Raster, Transform

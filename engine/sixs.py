@@ -18,11 +18,8 @@ import numpy as np
 from geoquarry.engine.sixs_cache import Cache
 from geoquarry.engine.sixs_program import available, execute, packages, version
 from geoquarry.engine.sixs_state import AEROSOL_MODELS, State, key_of, states_of
-from geoquarry.schemas.atmosphere import (
-    coefficients_from_transmittances,
-    ozone_fraction,
-    water_fraction,
-)
+from geoquarry.schemas.atmosphere import ozone_fraction, water_fraction
+from geoquarry.schemas.coefficients import coefficients_from_transmittances
 from geoquarry.schemas.errors import InputError
 from geoquarry.schemas.lut_grid import BRIGHT, coupled
 from geoquarry.schemas.sensor import Sensor

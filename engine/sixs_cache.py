@@ -27,7 +27,7 @@ class Cache:
         try:
             with closing(self._open()) as db:
                 marks = ",".join("?" * len(keys))
-                query = f"SELECT key, value FROM sixs WHERE key IN ({marks})"  # nosec B608: marks
+                query = f"SELECT key, value FROM sixs WHERE key IN ({marks})"  # nosec B608  # marks
                 return dict(db.execute(query, list(keys)).fetchall())
         except sqlite3.Error as error:
             self._warn(error)

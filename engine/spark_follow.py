@@ -101,7 +101,7 @@ class Delivery:
         """Nothing yet."""
         return []
 
-    def addInPlace(self, value: list[Any], more: list[Any]) -> list[Any]:  # noqa: N802
+    def addInPlace(self, value: list[Any], more: list[Any]) -> list[Any]:  # noqa: N802  Spark's name
         """Take more answers, in the words of Spark."""
         if self.arrived is None:
             return value + more

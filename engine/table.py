@@ -15,6 +15,7 @@ from pyiceberg.types import PrimitiveType
 
 from geoquarry.engine.layout import layout_of
 from geoquarry.schemas.errors import GeoquarryError, TableError, UnknownName
+from geoquarry.schemas.tables import described_columns
 from geoquarry.schemas.tables import facts as facts_of
 
 if TYPE_CHECKING:
@@ -171,6 +172,21 @@ class Table:
                 ) from error
             found.append((low, high))
         return found
+
+    def describe(self) -> dict[str, Any]:
+        """What the table is; see `engine.local.Engine.describe`."""
+        files = self.files()
+        return {
+            "name": self.name,
+            "facts": self.facts,
+            "columns": described_columns(self.schema),
+            "rows": sum(file.record_count for file in files),
+            "files": len(files),
+            "nbytes": sum(file.file_size_in_bytes for file in files),
+            "snapshot_id": self.snapshot_id,
+            "uuid": self.uuid,
+            "location": self.location,
+        }
 
     def history(self) -> list[dict[str, Any]]:
         """Snapshots, oldest first, as plain dictionaries."""

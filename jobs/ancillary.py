@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoquarry.engine.aerosol_field import REACH_KM, AerosolField
+from geoquarry.engine.frame import project_points
 from geoquarry.engine.modis import read_aerosol, reference_on
-from geoquarry.engine.raster import elevation_on, project_points
+from geoquarry.engine.raster import elevation_on
 from geoquarry.schemas import blob, flags
-from geoquarry.schemas.atmosphere import ozone_above, standard_water, water_fraction
+from geoquarry.schemas.atmosphere import ozone_above, water_fraction
+from geoquarry.schemas.climate import standard_water
 from geoquarry.schemas.errors import InputError, UsageError
 from geoquarry.schemas.granule import Granule
 from geoquarry.schemas.grid import Grid

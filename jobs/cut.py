@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoquarry.engine.raster import outline, pixel_coordinates, project_points
+from geoquarry.engine.frame import outline, pixel_coordinates, project_points
 from geoquarry.schemas import blob, flags
 from geoquarry.schemas.errors import InputError
 from geoquarry.schemas.granule import Granule, Raster, Transform

@@ -28,6 +28,7 @@ from geoquarry.schemas.job import Job
 from geoquarry.schemas.sensor import sensors
 from geoquarry.schemas.tables import facts, results_schema
 from geoquarry.udfs import methods
+from geoquarry.udfs.tile_memory import memory_bytes
 
 BASE_BYTES = 100 * 2**20
 """The interpreter with its libraries, before the first tile."""
@@ -232,9 +233,7 @@ def plan_of(engine: Engine, job: Job) -> dict[str, Any]:
         found["first_phase_tiles"] = engine.explain(first).tiles
     about = facts(job.schema)
     shape = grid(about["grid"]).shape
-    tile = methods.memory_bytes(
-        job.method, job.params, about["sensor"], shape, found["largest_tile_rows"]
-    )
+    tile = memory_bytes(job.method, job.params, about["sensor"], shape, found["largest_tile_rows"])
     need = BASE_BYTES + tile * min(engine.workers, max(found["tiles"], 1))
     have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if engine.on_this_host and need > have:
@@ -293,7 +292,7 @@ def _tell_missing(engine: Engine, job: Job) -> None:
     there = {(row["tile_x"], row["tile_y"]) for row in found.read_all().to_pylist()}
     missing = ", ".join(f"{x},{y}" for x, y in dict.fromkeys(job.tiles) if (x, y) not in there)
     if not there:
-        query = f"SELECT DISTINCT tile_x, tile_y FROM {job.source}"  # nosec B608
+        query = f"SELECT DISTINCT tile_x, tile_y FROM {job.source}"  # nosec B608  # shown, not run
         raise UsageError(
             f"{job.source!r} has no row in tile {missing}. It has those of "
             f'`geoquarry sql "{query}"`.'

@@ -11,7 +11,7 @@ import numpy as np
 from geoquarry.engine import sixs
 from geoquarry.engine.ancillary_writer import write_reference_geotiff
 from geoquarry.engine.aster_l1t_writer import SENSOR, write_granule
-from geoquarry.engine.raster import outline, pixel_coordinates, project_points
+from geoquarry.engine.frame import outline, pixel_coordinates, project_points
 from geoquarry.jobs.console import DONE, answer, say, watched
 from geoquarry.jobs.simulate_air import (
     Atmosphere,

@@ -10,12 +10,8 @@ from geoquarry.engine import sixs
 from geoquarry.engine.aster_l1t_writer import SENSOR
 from geoquarry.jobs.simulate_ground import Ground
 from geoquarry.jobs.simulate_scene import State
-from geoquarry.schemas.atmosphere import (
-    ozone_above,
-    standard_water,
-    water_above,
-    water_fraction,
-)
+from geoquarry.schemas.atmosphere import ozone_above, water_above, water_fraction
+from geoquarry.schemas.climate import standard_water
 from geoquarry.schemas.ozone import ozone_column
 from geoquarry.schemas.sensor import sensor
 from geoquarry.udfs.air_state import read_state

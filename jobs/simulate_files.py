@@ -16,7 +16,7 @@ from geoquarry.engine.ancillary_writer import (
     write_mcd19a2,
 )
 from geoquarry.engine.aster_l1t_writer import SENSOR, Scene
-from geoquarry.engine.raster import outline, project_points
+from geoquarry.engine.frame import outline, project_points
 from geoquarry.engine.sinusoidal import to_sinusoidal
 from geoquarry.jobs.simulate_frame import Frame
 from geoquarry.jobs.simulate_ground import Ground

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from geoquarry.engine.ancillary_writer import write_dem
 from geoquarry.engine.aster_l1t_writer import SENSOR
-from geoquarry.engine.raster import (
+from geoquarry.engine.frame import (
     frame_bounds,
     outline,
     pixel_coordinates,

@@ -16,9 +16,9 @@ from geoquarry.engine.aster_l1t_geometry import (
 from geoquarry.engine.aster_l1t_writer import radiance_coefficients
 from geoquarry.jobs.simulate_frame import Frame
 from geoquarry.jobs.simulate_ground import Ground
-from geoquarry.schemas.atmosphere import earth_sun_distance_au
 from geoquarry.schemas.csvfile import read_rows
 from geoquarry.schemas.sensor import Sensor
+from geoquarry.schemas.sun_distance import earth_sun_distance_au
 from geoquarry.udfs import sensor_model
 from geoquarry.udfs.atmosphere import add_atmosphere
 from geoquarry.udfs.cloud_model import Clouds, clouded, clouds, shaded

@@ -184,7 +184,7 @@ def _checksum(code: int, height: int, width: int, array: NDArray[Any]) -> int:
 @cache
 def _best_codec() -> str:
     try:
-        import pyarrow  # noqa: F401
+        import pyarrow  # noqa: F401  only to see whether it is there
     except ImportError:
         return "zlib"
     return "zstd"

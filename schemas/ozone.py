@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from geoquarry.schemas.atmosphere import refuse_latitude, seasonal
+from geoquarry.schemas.climate import refuse_latitude, seasonal
 from geoquarry.schemas.csvfile import read_rows
 
 SOURCE = "zonal mean of the season (SBUV, 2005-2024)"

@@ -56,6 +56,23 @@ def column(name: str, type_: pa.DataType, about: str, *, key: bool = False) -> p
     return pa.field(name, type_, nullable=not key, metadata={"about": about})
 
 
+def described_columns(schema: pa.Schema) -> list[dict[str, Any]]:
+    """What each column of a table is, as plain dictionaries: ``name, type, about, key``.
+
+    >>> described_columns(pa.schema([column("tile_x", pa.int32(), "tile column", key=True)]))
+    [{'name': 'tile_x', 'type': 'int32', 'about': 'tile column', 'key': True}]
+    """
+    return [
+        {
+            "name": field.name,
+            "type": str(field.type),
+            "about": (field.metadata or {}).get(b"about", b"").decode(),
+            "key": not field.nullable,
+        }
+        for field in schema
+    ]
+
+
 def tiles_schema(sensor_name: str, grid_name: str) -> pa.Schema:
     """Schema of a `tiles` table: one row per grid tile x granule.
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from yardstick import best_shift
 
-from geoquarry.engine.raster import pixel_coordinates
+from geoquarry.engine.frame import pixel_coordinates
 from geoquarry.engine.readers import reader
 from geoquarry.jobs.cut import cut, to_lattice
 from geoquarry.jobs.simulate import simulate

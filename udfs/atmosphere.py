@@ -3,26 +3,6 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from geoquarry.schemas.atmosphere import (
-    coefficients_from_transmittances,
-    ozone_above,
-    ozone_fraction,
-    standard_columns,
-    water_above,
-    water_fraction,
-)
-
-__all__ = [
-    "add_atmosphere",
-    "coefficients_from_transmittances",
-    "ozone_above",
-    "ozone_fraction",
-    "remove_atmosphere",
-    "standard_columns",
-    "water_above",
-    "water_fraction",
-]
-
 
 def remove_atmosphere(
     radiance: NDArray[np.floating], xa: ArrayLike, xb: ArrayLike, xc: ArrayLike
@@ -37,7 +17,7 @@ def remove_atmosphere(
     radiance : float32, shape (band, y, x)
         At the sensor [W m-2 sr-1 um-1]; NaN where not observed.
     xa, xb, xc : float, shape (band,) or (band, y, x)
-        Coefficients as in the tables, see `coefficients_from_transmittances`.
+        Coefficients as in the tables, see `schemas.coefficients`.
 
     Returns
     -------

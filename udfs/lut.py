@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from geoquarry.schemas.atmosphere import coefficients_from_transmittances
+from geoquarry.schemas.coefficients import coefficients_from_transmittances
 from geoquarry.schemas.errors import InputError
 from geoquarry.schemas.sensor import sensor
 from geoquarry.udfs.lut_file import NOT_READABLE, REBUILD, find, locate, unpack

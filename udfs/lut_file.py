@@ -78,6 +78,7 @@ def pack(arrays: Arrays, about: Mapping[str, Any]) -> bytes:
     """
     text = json.dumps({**about, "digest": digest_of(arrays, about)}, sort_keys=True).encode()
     stream = io.BytesIO()
+    # mypy thinks that one of the names may be `allow_pickle`.
     np.savez_compressed(stream, **{ABOUT: np.frombuffer(text, np.uint8)}, **dict(arrays))  # type: ignore[arg-type]
     return stream.getvalue()
 

@@ -12,7 +12,7 @@ from geoquarry.udfs.blocks import rows_per_block
 from geoquarry.udfs.merit import Merit
 from geoquarry.udfs.mosaic import MOSAICS, Mosaic, MosaicResult
 from geoquarry.udfs.observation import Observation
-from geoquarry.udfs.seam import RatioWatch
+from geoquarry.udfs.ratio_watch import RatioWatch
 from geoquarry.udfs.temporal import settle
 
 BLOCK_BYTES = 48 * 1024 * 1024

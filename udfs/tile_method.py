@@ -23,8 +23,9 @@ from geoquarry.udfs.merge import Merging, merge
 from geoquarry.udfs.merit import Merit
 from geoquarry.udfs.mosaic import MosaicResult
 from geoquarry.udfs.observation import Observation, ground_pixel_m
+from geoquarry.udfs.ratio_watch import RatioWatch
 from geoquarry.udfs.row_values import RowIssue, row_issue, sorted_issues
-from geoquarry.udfs.seam import RatioWatch, seam
+from geoquarry.udfs.seam import seam
 from geoquarry.udfs.tile_atmosphere import TileAtmosphere
 from geoquarry.udfs.tile_job import TileJob
 from geoquarry.udfs.tile_quality import add_ground_flags, plain_nan, quality_figures

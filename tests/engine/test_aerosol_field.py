@@ -15,8 +15,8 @@ from geoquarry.engine.ancillary_writer import (
     write_dem,
     write_mcd19a2,
 )
+from geoquarry.engine.frame import project_points
 from geoquarry.engine.mcd19a2 import read_aerosol
-from geoquarry.engine.raster import project_points
 from geoquarry.engine.sinusoidal import SINUSOIDAL
 from geoquarry.schemas.atmosphere import water_fraction, water_fractions
 

@@ -19,9 +19,9 @@ from geoquarry.engine.aster_l1t_geometry import (
     view_azimuth_deg,
     view_zenith_deg,
 )
-from geoquarry.schemas.atmosphere import earth_sun_distance_au
 from geoquarry.schemas.errors import InputError
 from geoquarry.schemas.sensor import sensor
+from geoquarry.schemas.sun_distance import earth_sun_distance_au
 
 NUMBERS = ["1", "2", "3N", "4", "5", "6", "7", "8", "9"]
 NAME = "AST_L1T_00306182006174858_20150516014601_17781"

@@ -19,8 +19,9 @@ from geoquarry.engine.ancillary_writer import (
     write_reference_geotiff,
 )
 from geoquarry.engine.aster_l1t_writer import Scene, radiance_coefficients, write_granule
+from geoquarry.engine.frame import project_points
 from geoquarry.engine.modis import read_aerosol, read_reference
-from geoquarry.engine.raster import elevation_on, project_points
+from geoquarry.engine.raster import elevation_on
 from geoquarry.schemas.sensor import sensor
 
 BANDS = sensor("aster_l1t").bands

@@ -11,7 +11,7 @@ from pyhdf.SD import SD, SDC
 from rasterio.transform import Affine
 
 from geoquarry.engine import modis
-from geoquarry.engine.raster import pixel_coordinates, project_bounds
+from geoquarry.engine.frame import pixel_coordinates, project_bounds
 from geoquarry.engine.sinusoidal import RADIUS_M, SINUSOIDAL, grid_of
 from geoquarry.schemas.errors import InputError
 from geoquarry.schemas.grid import grid

@@ -12,14 +12,9 @@ import pytest
 
 from geoquarry.engine import sixs, sixs_program
 from geoquarry.engine.sixs_state import states_of
-from geoquarry.schemas.atmosphere import (
-    STANDARD_COLUMNS,
-    coefficients_from_transmittances,
-    ozone_above,
-    ozone_fraction,
-    water_above,
-    water_fraction,
-)
+from geoquarry.schemas.atmosphere import ozone_above, ozone_fraction, water_above, water_fraction
+from geoquarry.schemas.climate import STANDARD_COLUMNS
+from geoquarry.schemas.coefficients import coefficients_from_transmittances
 from geoquarry.schemas.errors import GeoquarryError, InputError
 from geoquarry.schemas.sensor import Sensor, sensor
 

@@ -14,7 +14,7 @@ from geoquarry.engine.ancillary_writer import (
     write_dem,
     write_mcd19a2,
 )
-from geoquarry.engine.raster import project_points
+from geoquarry.engine.frame import project_points
 from geoquarry.engine.sinusoidal import SINUSOIDAL
 from geoquarry.jobs.ancillary import (
     Ancillary,

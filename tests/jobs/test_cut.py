@@ -8,7 +8,7 @@ import pytest
 from scipy import ndimage
 from yardstick import best_shift
 
-from geoquarry.engine.raster import pixel_coordinates, project_points
+from geoquarry.engine.frame import pixel_coordinates, project_points
 from geoquarry.engine.readers import reader
 from geoquarry.jobs.cut import Lattice, cut, rows_of, tiles_of, to_lattice
 from geoquarry.schemas import blob, flags

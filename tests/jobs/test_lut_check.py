@@ -9,7 +9,7 @@ import pytest
 
 from geoquarry.engine import sixs
 from geoquarry.jobs import lut_check, lut_compare
-from geoquarry.schemas.atmosphere import coefficients_from_transmittances
+from geoquarry.schemas.coefficients import coefficients_from_transmittances
 from geoquarry.schemas.errors import InputError, UsageError
 from geoquarry.schemas.sensor import sensor
 from geoquarry.udfs.lut import lut

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from geoquarry.engine import aster_l1t
+from geoquarry.engine.frame import pixel_coordinates
 from geoquarry.engine.modis import read_aerosol, reference_on
-from geoquarry.engine.raster import elevation_on, pixel_coordinates
+from geoquarry.engine.raster import elevation_on
 from geoquarry.jobs import simulate as job
 from geoquarry.jobs.simulate import simulate
 from geoquarry.schemas.atmosphere import water_above

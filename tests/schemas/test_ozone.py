@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import pytest
 
-from geoquarry.schemas.atmosphere import STANDARD_COLUMNS
+from geoquarry.schemas.climate import STANDARD_COLUMNS
 from geoquarry.schemas.errors import InputError
 from geoquarry.schemas.ozone import ozone_column
 

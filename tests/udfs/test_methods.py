@@ -22,6 +22,7 @@ from geoquarry.udfs.indices import dequantise
 from geoquarry.udfs.observation import Observation
 from geoquarry.udfs.radiometry import radiance_to_dn
 from geoquarry.udfs.tile_atmosphere import TileAtmosphere
+from geoquarry.udfs.tile_memory import memory_bytes
 
 SENSOR = "aster_l1t"
 NAMES = sensor(SENSOR).names
@@ -471,13 +472,11 @@ def test_given_gains_stand_also_where_the_balance_is_made_here():
 
 def test_a_plan_counts_the_overviews_of_a_first_phase():
     request = methods.normalise("mosaic", {}, SENSOR)
-    few, many, more = (
-        methods.memory_bytes(*request, SENSOR, (1024, 1024), n) for n in (5, 1000, 1100)
-    )
+    few, many, more = (memory_bytes(*request, SENSOR, (1024, 1024), n) for n in (5, 1000, 1100))
     assert more - many == 100 * 9 * 2 * 256**2
     assert few < many
     plain = methods.normalise("mosaic", {"harmonise": "none"}, SENSOR)
-    assert methods.memory_bytes(*plain, SENSOR, (1024, 1024), 1000) < many
+    assert memory_bytes(*plain, SENSOR, (1024, 1024), 1000) < many
 
 
 def test_quality_figures_are_in_the_provenance():

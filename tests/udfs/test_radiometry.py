@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from geoquarry.schemas.atmosphere import earth_sun_distance_au
+from geoquarry.schemas.sun_distance import earth_sun_distance_au
 from geoquarry.udfs.radiometry import (
     dn_to_radiance,
     radiance_to_dn,

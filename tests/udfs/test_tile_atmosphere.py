@@ -8,12 +8,9 @@ import pytest
 
 from geoquarry.engine import sixs
 from geoquarry.schemas import flags as f
-from geoquarry.schemas.atmosphere import (
-    coefficients_from_transmittances,
-    ozone_fractions,
-    water_fractions,
-)
+from geoquarry.schemas.atmosphere import ozone_fractions, water_fractions
 from geoquarry.schemas.blob import decode, encode
+from geoquarry.schemas.coefficients import coefficients_from_transmittances
 from geoquarry.schemas.errors import InputError
 from geoquarry.schemas.lut_grid import RANGES
 from geoquarry.schemas.sensor import sensor
