@@ -14,7 +14,7 @@ $(BIN)/geoquarry: pyproject.toml setup.py
 
 setup: $(BIN)/geoquarry ## virtual environment for working on geoquarry
 
-test: setup ## the fast suite (under 5 minutes)
+test: setup ## the fast suite (about 5 minutes on two quiet cores)
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: setup ## style, types, known weaknesses, doctests

@@ -29,7 +29,7 @@ from geoquarry.schemas.sensor import Sensor, sensor
 from geoquarry.udfs.warp import bilinear_float
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
-from test_closed_loop import AIR, NAMES, recovered, rounding_error, smoothed
+from loop import AIR, NAMES, recovered, rounding_error, smoothed
 from yardstick import best_shift
 
 LATITUDES = (0.02, 32.78, -60.3)

@@ -31,6 +31,8 @@ PATTERN = "AST_L1T_*.hdf"
 
 FAMILIES = ("coremetadata", "productmetadata.[0-9vVsS]")
 """Attributes read: inventory, scene, VNIR and SWIR; those of TIR are left out for speed."""
+DATASET = "ImageData"
+"""A band's number follows."""
 ID = re.compile(r"AST_L1T_003(\d{14})_(\d{14})")
 """LP DAAC names: acquisition MMDDYYYYhhmmss, production YYYYMMDDhhmmss."""
 GAIN_ALIASES = {"LOW": "LO1", "HIGH": "HGH", "NORMAL": "NOR", "LOW1": "LO1", "LOW2": "LO2"}
@@ -62,9 +64,16 @@ def read(path: str | Path, *, allow_late_swir: bool = False) -> Granule:
     """
     path = Path(path)
     with Hdf4(path) as file:
-        metadata = odl.read(file.attributes(), FAMILIES, str(path))
+        attributes, shapes = file.attributes(), set(file.shapes())
+        own = *(name.startswith(DATASET) for name in shapes), *map(_is_own, attributes)
+        if not any(own):
+            raise InputError(
+                f"{path}: this is not ASTER L1T, no dataset {DATASET}... is in it. Give "
+                f"{PATTERN} here; aerosol and reference have options of their own."
+            )
+        metadata = odl.read(attributes, FAMILIES, str(path))
         gains = _gains(metadata)
-        _refuse_missing_bands(metadata.where, gains, set(file.shapes()))
+        _refuse_missing_bands(metadata.where, gains, shapes)
         crs = _crs(metadata)
         bands = {}
         for band in sensor(SENSOR).bands:
@@ -198,8 +207,12 @@ def _gains(metadata: odl.Metadata) -> dict[str, str]:
     return gains
 
 
+def _is_own(attribute: str) -> bool:
+    return attribute.lower().startswith("productmetadata.")
+
+
 def _dataset(band: Band) -> str:
-    return f"ImageData{band.number}"
+    return f"{DATASET}{band.number}"
 
 
 def _refuse_missing_bands(where: str, gains: dict[str, str], datasets: set[str]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pyiceberg.catalog.sql import SqlCatalog
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL, inspect, make_url
 from sqlalchemy.event import listen
 from sqlalchemy.exc import ArgumentError
 
@@ -15,6 +15,8 @@ from geoquarry.engine.files import FILE_IO, is_uri
 from geoquarry.schemas.errors import UsageError
 
 NAMESPACE = "geoquarry"
+NAMESPACES = "iceberg_namespace_properties"
+"""The table of a catalog that pyiceberg makes last."""
 VARIABLE = "GEOQUARRY_CATALOG"
 BUSY_S = 60
 """How long SQLite waits for another process before it gives up, seconds."""
@@ -25,7 +27,7 @@ def sqlite_url(path: str) -> URL:
     return URL.create("sqlite", database=path, query={"timeout": str(BUSY_S)})
 
 
-def catalog_url(location: str, given: str | None) -> URL:
+def catalog_url(location: str, given: str | None, *, create: bool = True) -> URL:
     """The catalog of a warehouse that is a URI.
 
     Parameters
@@ -34,11 +36,13 @@ def catalog_url(location: str, given: str | None) -> URL:
         The warehouse, for messages.
     given : str or None
         A SQLAlchemy URL; None: what ``$GEOQUARRY_CATALOG`` says.
+    create : bool
+        Make the folder of a SQLite database that is missing; otherwise refuse it.
 
     Raises
     ------
     UsageError
-        None given, unreadable, or a SQLite database that is no file.
+        None given, unreadable, or a SQLite database that is no file, or not there.
     """
     text = given or os.environ.get(VARIABLE)
     if not text:
@@ -64,9 +68,25 @@ def catalog_url(location: str, given: str | None) -> URL:
             "sqlite:////path/catalog.db."
         )
     path = Path(url.database).resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if create:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    elif not path.exists():
+        raise no_warehouse(location, f"there is no file {path}")
     patience = {"timeout": str(BUSY_S)}
     return url.set(database=str(path), query={**patience, **url.query})
+
+
+class NoWarehouse(UsageError):
+    """Nothing is there, or not yet."""
+
+
+def no_warehouse(location: str, found: str = "") -> NoWarehouse:
+    """What somebody is told who looks for a warehouse where none is."""
+    return NoWarehouse(
+        f"There is no warehouse in {location!r}{found and ': '}{found}. `ingest` and `upload` make "
+        "one; to look at another, give --warehouse or $GEOQUARRY_WAREHOUSE"
+        + (f", and its catalog with --catalog or ${VARIABLE}." if is_uri(location) else ".")
+    )
 
 
 def shown(url: URL) -> str:
@@ -89,13 +109,16 @@ def cache_folder(url: URL) -> Path:
     return Path(home, "geoquarry")
 
 
-def open_catalog(url: URL, location: str, options: Mapping[str, str]) -> SqlCatalog:
-    """Open the catalog; its tables are made if missing.
+def open_catalog(
+    url: URL, location: str, options: Mapping[str, str], *, create: bool = True
+) -> SqlCatalog:
+    """Open the catalog; its tables are made if missing, with ``create=False`` it is refused.
 
     Raises
     ------
     UsageError
-        No driver for such a database, or it is the catalog of another warehouse.
+        No driver for such a database, no catalog in it (with ``create=False``), or it is
+        the catalog of another warehouse.
     """
     properties = {
         "uri": url.render_as_string(hide_password=False),
@@ -104,6 +127,8 @@ def open_catalog(url: URL, location: str, options: Mapping[str, str]) -> SqlCata
         "pool_pre_ping": str(url.get_backend_name() != "sqlite").lower(),
         **options,
     }
+    if not create:
+        properties["init_catalog_tables"] = "false"
     try:
         catalog = SqlCatalog(NAMESPACE, **properties)
     except ImportError as error:
@@ -112,6 +137,11 @@ def open_catalog(url: URL, location: str, options: Mapping[str, str]) -> SqlCata
         ) from error
     except ArgumentError as error:
         raise UsageError(f"Catalog {shown(url)}: {error}.") from error
+    if not (
+        create
+        or (inspect(catalog.engine).has_table(NAMESPACES) and catalog.namespace_exists(NAMESPACE))
+    ):
+        raise no_warehouse(location, f"nothing is in catalog {shown(url)}")
     if is_armed("commit.catalog"):  # between the last file of a commit and its line in the catalog
         listen(catalog.engine, "before_cursor_execute", _before_statement)
     if not is_uri(location):  # a folder may be moved

@@ -14,7 +14,8 @@ from geoquarry.engine.atomic import replacing
 from geoquarry.engine.cells import from_text, to_text
 from geoquarry.schemas.blob import MAX_BYTES, decode, header
 from geoquarry.schemas.errors import BlobError, InputError, UsageError
-from geoquarry.schemas.tables import facts
+from geoquarry.schemas.sensor import sensor
+from geoquarry.schemas.tables import facts, output_bands
 
 Row = dict[str, Any]
 OnError = Callable[[InputError], None]
@@ -91,9 +92,10 @@ def read_csv(
     lines = csv_lines(path)
     _, names = next(lines, (0, []))
     _check_columns(path, names, schema)
+    rasters = _rasters(schema)
     for line, fields in lines:
         try:
-            yield _row_of(f"{os.fspath(path)!r}, line {line}", names, fields, schema)
+            yield _row_of(f"{os.fspath(path)!r}, line {line}", names, fields, schema, rasters)
         except InputError as error:
             if on_error is None:
                 raise
@@ -165,6 +167,7 @@ def read_parquet(
         names = file.schema_arrow.names
         _check_columns(path, names, schema)
         part = pa.schema([schema.field(name) for name in names])
+        rasters = _rasters(schema)
         count = 0
         try:
             for batch in file.iter_batches(batch_size=1):
@@ -173,7 +176,7 @@ def read_parquet(
                 try:
                     found = _cast(batch, part, where).to_pylist()[0]
                     row = {name: found.get(name) for name in schema.names}
-                    yield _checked(row, schema, where)
+                    yield _checked(row, schema, where, rasters)
                 except InputError as error:
                     if on_error is None:
                         raise
@@ -254,9 +257,29 @@ def _check_columns(path: str | os.PathLike[str], names: list[str], schema: pa.Sc
             f"missing {_listed(needed)}; twice {_listed(twice)}. The first line must name columns "
             "as `describe` lists them."
         )
+    rasters = list(_rasters(schema))
+    if facts(schema).get("kind") == "tiles" and not set(rasters) & set(names):
+        raise InputError(
+            f"{os.fspath(path)!r} has none of the columns {_listed(rasters)}: rows without a "
+            "raster are of no use. Download the table again with them."
+        )
 
 
-def _row_of(where: str, names: list[str], fields: list[str], schema: pa.Schema) -> Row:
+def _rasters(schema: pa.Schema) -> dict[str, str | None]:
+    """Columns that make a row worth having, each with its dtype where one is declared."""
+    about = facts(schema)
+    if about.get("kind") == "tiles":
+        return dict.fromkeys(sensor(about["sensor"]).names)
+    return {band.name: band.dtype for band in output_bands(schema)}
+
+
+def _row_of(
+    where: str,
+    names: list[str],
+    fields: list[str],
+    schema: pa.Schema,
+    rasters: dict[str, str | None],
+) -> Row:
     if len(fields) != len(names):
         raise InputError(f"{where}: {len(fields)} fields, the header has {len(names)}.")
     text = dict(zip(names, fields, strict=True))
@@ -266,23 +289,39 @@ def _row_of(where: str, names: list[str], fields: list[str], schema: pa.Schema) 
             row[field.name] = from_text(text.get(field.name, ""), field.type)
         except ValueError as error:
             raise InputError(f"{where}, column {field.name!r}: {error}.") from error
-    return _checked(row, schema, where)
+    return _checked(row, schema, where, rasters)
 
 
-def _checked(row: Row, schema: pa.Schema, where: str) -> Row:
+def _checked(row: Row, schema: pa.Schema, where: str, rasters: dict[str, str | None]) -> Row:
+    """The row, if `check` would find nothing wrong with its rasters: all are decoded."""
     for field in schema:
         value = row[field.name]
         if value is None and not field.nullable:
             raise InputError(f"{where}, column {field.name!r}: empty, but it is a key.")
         if value is not None and pa.types.is_binary(field.type):
-            try:
-                header(value)
-            except BlobError as error:
-                raise InputError(
-                    f"{where}, column {field.name!r}: {error} Hex of bare pixels carries no "
-                    "shape: download the table again with --hex blob."
-                ) from error
+            _check_raster(value, rasters.get(field.name), f"{where}, column {field.name!r}")
+    lacking = [name for name in rasters if row[name] is None]
+    # A result may be empty or failed; of tiles a job says itself what band it misses.
+    needed = row["status"] in ("ok", "partial") if "status" in row else len(lacking) == len(rasters)
+    if lacking and needed:
+        raise InputError(f"{where}: no raster in {_listed(lacking)}.")
     return row
+
+
+def _check_raster(value: bytes, dtype: str | None, where: str) -> None:
+    try:
+        header(value)
+    except BlobError as error:
+        raise InputError(
+            f"{where}: {error} Hex of bare pixels carries no shape: download the table again with "
+            "--hex blob."
+        ) from error
+    try:
+        found = decode(value).dtype.name
+    except BlobError as error:
+        raise InputError(f"{where}: {error} Download the table again.") from error
+    if dtype not in (None, found):
+        raise InputError(f"{where}: a raster of {found}, the table declares {dtype}.")
 
 
 def _pixels(value: Any, type_: pa.DataType) -> Any:

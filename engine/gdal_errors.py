@@ -1,5 +1,6 @@
 """What GDAL says when it cannot write, as one error for people instead of noise on their screen."""
 
+import errno
 import logging
 import os
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
+from geoquarry.engine.storage import ADVICE
 from geoquarry.schemas.errors import StorageError
 
 
@@ -38,13 +40,25 @@ def writing_with_gdal(path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except (RasterioError, CPLE_BaseError) as error:
         reason = (heard[0] if heard else str(error.__cause__ or error)).rstrip(".")
-        raise StorageError(
-            f"Cannot write {os.fspath(path)}: {reason}. Is there space on its disk? Make room and "
-            "run the same command again; nothing is left under that name."
-        ) from error
+        raise StorageError(f"Cannot write {os.fspath(path)}: {reason}. {_mend(reason)}") from error
     finally:
         log.removeHandler(listener)
         log.propagate = spread
+
+
+def _mend(reason: str) -> str:
+    """What helps, as far as GDAL's words tell.
+
+    >>> _mend("Attempt to create new tiff file 'a.tif' failed: a.tif: Permission denied")
+    'This account may not write there: change the permissions or the place.'
+    """
+    for number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT, errno.EFBIG, errno.EIO):
+        if os.strerror(number).lower() in reason.lower():
+            return ADVICE[number]
+    return (
+        "Is there space on its disk? Make room and run the same command again; nothing is left "
+        "under that name."
+    )
 
 
 class _Listener(logging.Handler):

@@ -8,8 +8,8 @@ from geoquarry.schemas.errors import UnknownName, UsageError
 
 REQUIRES = {
     "local": ("duckdb", "geoquarry"),
-    "spark": ("pyspark", "geoquarry[spark]"),
-    "maxcompute": ("odps", "geoquarry[odps]"),
+    "spark": ("pyspark", ".[spark]"),
+    "maxcompute": ("odps", ".[odps]"),
 }
 """Engine name -> the package it needs, and what to install to get it. A new engine is one line here
 and one module beside it."""

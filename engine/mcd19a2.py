@@ -1,5 +1,6 @@
 """Aerosol and water vapour around a granule, from MCD19A2 (MAIAC) tiles."""
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -106,6 +107,15 @@ def read_aerosol(
         used += [o for o in served if o not in used]
         wet |= bool(np.isfinite(part.water_sea_level_g_cm2).any())
     return AerosolField(parts, _source(files, used, acquired, wet=wet))
+
+
+def days_apart(source: str) -> int:
+    """How many days the farthest overpass of a field's ``source`` lies from its scene.
+
+    >>> days_apart("a.hdf: Terra, no AOD_QA, 9 days from the scene; beyond its reach b.hdf: Aqua")
+    9
+    """
+    return max(map(int, re.findall(r"(\d+) days from the scene", source)), default=0)
 
 
 def _source(files: list[Path], used: list[Overpass], acquired: datetime, *, wet: bool) -> str:

@@ -202,9 +202,8 @@ def read(attributes: Mapping[str, Any], families: tuple[str, ...], where: str) -
         name, _, suffix = family.partition(".")
         texts |= pieces(attributes, name, suffix or r"\w+")
     if not texts:
-        raise InputError(
-            f"{where}: no metadata attribute {' or '.join(families)}. Is it another product?"
-        )
+        names = " or ".join(family.partition(".")[0] for family in families)
+        raise InputError(f"{where}: no metadata attribute {names}. Is it another product?")
     for name, text in texts.items():
         for key, class_, value in _objects(parse(text, f"{where} ({name})"), ""):
             items.setdefault(key.upper(), []).append((class_, value))

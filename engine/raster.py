@@ -198,8 +198,8 @@ def elevation_on(
     Raises
     ------
     InputError
-        A file cannot be read, or the one height is outside -500 to 9000 m (in files such
-        values are voids).
+        A file cannot be read or has several bands, or the one height is outside -500 to 9000 m
+        (in files such values are voids).
     """
     if isinstance(source, int | float):
         if not LOWEST_M <= source <= HIGHEST_M:
@@ -212,6 +212,10 @@ def elevation_on(
         tile = read_geotiff(path, bounds=bounds, crs=crs)
         if tile is None:
             continue
+        if len(tile.data) != 1:  # whatever its first band is: hardly heights
+            raise InputError(
+                f"{path}: {len(tile.data)} bands, a DEM has one. Give a GeoTIFF of heights alone."
+            )
         stored = tile.data[0].astype(np.float32)
         void = ~np.isfinite(stored) | np.isin(stored, ELEVATION_VOIDS)
         if tile.nodata is not None:

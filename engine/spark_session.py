@@ -4,8 +4,10 @@ import atexit
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from geoquarry.engine.spark_java import find_java
-from geoquarry.schemas.errors import UsageError
+from geoquarry.schemas.errors import GeoquarryError, UsageError
 
 Session = Any
 """A ``pyspark.sql.SparkSession``; this module can be imported without pyspark."""
 ATTEMPTS = 4
 """How often a task is tried on a local master, which would else fail a job at once."""
+MASTERS = "local|yarn|spark://|k8s://"
+"""How masters begin: spark-submit refuses all others, in pages of Java."""
 ZONE = "spark.sql.session.timeZone"
 UTC = ("UTC", "Etc/UTC", "GMT", "Z", "+00:00")
 PACKAGE = "geoquarry"
@@ -59,7 +63,7 @@ def start(master: str | None = None, conf: Mapping[str, str] | None = None) -> S
     UsageError
         Spark runs already in this process with other settings, or not in UTC.
     GeoquarryError
-        No Java.
+        No Java, or Spark does not start, for example because its master does not answer.
     """
     from pyspark import SparkConf, SparkContext
     from pyspark.sql import SparkSession
@@ -76,7 +80,9 @@ def start(master: str | None = None, conf: Mapping[str, str] | None = None) -> S
                     f"{value!r}. Stop it first, or open the engine with session=..."
                 )
         return checked(SparkSession.builder.getOrCreate())
-    with _environment(asked):
+    with _environment(asked), _explained(asked.get("spark.master")):
+        if not re.match(MASTERS, asked.get("spark.master", "local")):
+            raise ValueError("Spark knows local, yarn, spark:// and k8s:// only.")
         first = list((EVERYWHERE | asked).items())
         # Starts Java; only that knows what spark-defaults.conf and spark-submit say.
         SparkContext._ensure_initialized(conf=SparkConf().setAll(first))
@@ -90,8 +96,13 @@ def start(master: str | None = None, conf: Mapping[str, str] | None = None) -> S
             # Workers are children of Java, not of this process: they import from where it does.
             paths = [os.path.abspath(path) for path in sys.path]
             settings.setIfMissing("spark.executorEnv.PYTHONPATH", os.pathsep.join(paths))
-        context = SparkContext(conf=settings)
-    session = checked(SparkSession(context))
+        with _ctrl_c_as_before():
+            context = SparkContext(conf=settings)
+        try:
+            session = checked(SparkSession(context))
+        except Exception:
+            context.stop()  # else the next one would be refused as a second one
+            raise
     atexit.register(session.stop)
     if not local:
         ship(session)
@@ -188,6 +199,46 @@ def _environment(asked: Mapping[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _explained(master: str | None) -> Iterator[None]:
+    """What Spark says in pages of Java when it does not start, as one line that helps."""
+    try:
+        yield
+    except GeoquarryError:
+        raise
+    except Exception as error:
+        where = f"master {master!r}" if master else "the master of its own settings"
+        raise GeoquarryError(
+            f"Spark does not start on {where}: {_said(str(error))} Check that the address is right "
+            "(local[N], spark://host:port, yarn, k8s://https://host:port) and that something "
+            "answers there; what Java itself said, if anything, stands above."
+        ) from error
+
+
+def _said(text: str) -> str:
+    """The one line of an error of Java's that says what it was.
+
+    >>> _said("An error occurred while calling None.x.\\n: java.lang.Error: Not so.\\n  at y")
+    'Not so.'
+    """
+    if "stopped SparkContext" in text:  # when its client gave up
+        return "it gave up waiting for the master."
+    found = re.search(r"^: (?:[\w.$]+: )?(.+)$", text, re.MULTILINE)
+    line = found[1] if found else text.strip().partition("\n")[0]
+    return line if line.endswith(".") else f"{line}."
+
+
+@contextmanager
+def _ctrl_c_as_before() -> Iterator[None]:
+    """Take back pyspark's answer to Ctrl-C, which makes a job fail before `Run` can cancel it."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():  # elsewhere it sets none
+            signal.signal(signal.SIGINT, before)
 
 
 def _files(folder: Traversable, name: str) -> Iterator[tuple[str, Traversable]]:

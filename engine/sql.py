@@ -14,8 +14,8 @@ from sqlglot import exp
 from geoquarry.engine.duck import connect, lock_settings
 from geoquarry.engine.files import in_filesystem
 from geoquarry.engine.index import load_index
-from geoquarry.engine.sql_ledger import is_ledger, ledger_names, register_ledger
-from geoquarry.engine.sql_text import read_trees, reason
+from geoquarry.engine.sql_ledger import is_ledger, ledger_names, refuse_unknown, register_ledger
+from geoquarry.engine.sql_text import first_word, read_trees, reason
 from geoquarry.engine.table import Table
 from geoquarry.engine.warehouse import Warehouse
 from geoquarry.schemas.errors import UsageError
@@ -31,6 +31,13 @@ SQL_TYPE: dict[pa.DataType, str] = {
     pa.binary(): "BLOB",
 }
 """Arrow type -> what DuckDB calls it."""
+COMMANDS = {
+    "SHOW": "`geoquarry tables` lists the tables",
+    "DESCRIBE": "`geoquarry describe TABLE` shows the columns of one",
+    "DESC": "`geoquarry describe TABLE` shows the columns of one",
+    "DROP": "`geoquarry drop TABLE` deletes one",
+}
+"""First words of other people's SQL, and the command that answers."""
 
 
 @dataclass(frozen=True)
@@ -122,8 +129,11 @@ def parse_select(text: str, dialect: str = "duckdb") -> exp.Expression:
     """
     trees = read_trees(text, dialect, f"the SQL {short(text)!r}")
     if len(trees) != 1 or not isinstance(trees[0], exp.Select | exp.SetOperation):
+        command = COMMANDS.get(first_word(text, dialect), "")
         raise UsageError(
-            f"{short(text)!r} is not one SELECT statement. INSERT ... SELECT with a tile method "
+            f"{short(text)!r} is not one SELECT statement. "
+            + (f"{command}. " if command else "")
+            + "INSERT ... SELECT with a tile method "
             "starts a job; tables are made and dropped by commands."
         )
     return trees[0]
@@ -146,6 +156,7 @@ def table_names(tree: exp.Expression) -> list[str]:
             )
         if is_ledger(table):
             continue
+        refuse_unknown(table)
         if table.args.get("db"):
             raise UsageError(f"{table.sql(dialect='duckdb')!r}: write the table name without dots.")
         if table.name.lower() not in own:

@@ -21,6 +21,21 @@ def is_ledger(table: exp.Table) -> bool:
     return table.db.lower() == SCHEMA and not table.catalog and table.name.lower() in TABLES
 
 
+def refuse_unknown(table: exp.Table) -> None:
+    """Refuse a name in our schema that is neither of the two.
+
+    >>> refuse_unknown(exp.to_table("geoquarry.foo"))
+    Traceback (most recent call last):
+    geoquarry.schemas.errors.UsageError: No 'geoquarry.foo': there are geoquarry.jobs and ...
+    """
+    if table.db.lower() == SCHEMA and not is_ledger(table):
+        names = " and ".join(f"{SCHEMA}.{name}" for name in TABLES)
+        raise UsageError(
+            f"No {table.sql(dialect='duckdb')!r}: there are {names}. Tables of the warehouse have "
+            "names without dots."
+        )
+
+
 def ledger_names(tree: exp.Expression) -> list[str]:
     """Which of the two a statement reads."""
     found = {table.name.lower() for table in tree.find_all(exp.Table) if is_ledger(table)}

@@ -2,17 +2,19 @@
 
 import sqlglot
 from sqlglot import exp
-from sqlglot.errors import SqlglotError
+from sqlglot.errors import ParseError, SqlglotError
 
 from geoquarry.schemas.errors import UsageError
 
 MAX_LENGTH = 100_000
 """Characters of a statement; sqlglot reads some 50,000 a second."""
+NEAR_WORDS, NEAR_LENGTH = 3, 80
+"""How much an error quotes of the place where reading stopped."""
 LET_OUT = (SqlglotError, RecursionError, ValueError, LookupError, TypeError, AttributeError)
 """What sqlglot answers to text it cannot read: its own errors, and slips of its own code."""
 
 
-def read_trees(text: str, dialect: str, what: str) -> list[exp.Expression]:
+def read_trees(text: str, dialect: str, what: str, *, before: str = "") -> list[exp.Expression]:
     """The statements of a text as trees; empty ones are left out.
 
     Parameters
@@ -22,6 +24,8 @@ def read_trees(text: str, dialect: str, what: str) -> list[exp.Expression]:
         Of sqlglot: whose words they are.
     what : str
         How errors call the text, e.g. ``the condition 'x <'``.
+    before : str
+        Words of ours that are read before the text; no error quotes them.
 
     Raises
     ------
@@ -34,16 +38,16 @@ def read_trees(text: str, dialect: str, what: str) -> list[exp.Expression]:
     'SELECT 2'
     >>> read_trees("SELECT (", "duckdb", "the SQL")
     Traceback (most recent call last):
-    geoquarry.schemas.errors.UsageError: Cannot read the SQL: ...
+    geoquarry.schemas.errors.UsageError: Cannot read the SQL: ... missing ... at 'SELECT ('.
     """
     if len(text) > MAX_LENGTH:
         raise UsageError(
             f"Cannot read {what}: {len(text)} characters are over the limit of {MAX_LENGTH}."
         )
     try:
-        found = sqlglot.parse(text, dialect=dialect)
+        found = sqlglot.parse(before + text, dialect=dialect)
     except LET_OUT as error:
-        raise UsageError(f"Cannot read {what}: {reason(error)}") from error
+        raise UsageError(f"Cannot read {what}: {_unread(error, before)}") from error
     trees: list[exp.Expression] = [tree for tree in found if isinstance(tree, exp.Expression)]
     return trees
 
@@ -73,6 +77,22 @@ def written(tree: exp.Expression, dialect: str, what: str) -> str:
         return str(tree.sql(dialect=dialect, normalize_functions="upper", comments=False))
     except LET_OUT as error:
         raise UsageError(f"Cannot write {what} as {dialect} SQL: {reason(error)}") from error
+
+
+def _unread(error: BaseException, before: str) -> str:
+    """What sqlglot could not read, by the last words before it; its own classes mean nothing here.
+
+    It counts columns of a text that nobody wrote, so its places are left out.
+    """
+    if not isinstance(error, ParseError) or not error.errors:
+        return reason(error)
+    first = error.errors[0]
+    read = f"{first.get('start_context') or ''}{first.get('highlight') or ''}"
+    near = " ".join(read.removeprefix(before).split()[-NEAR_WORDS:])[-NEAR_LENGTH:]
+    what = str(first.get("description") or "")
+    if "<class" in what or not what:
+        what = "something is missing or misspelt"
+    return f"{what} at {near!r}."
 
 
 def reason(error: BaseException) -> str:

@@ -21,9 +21,16 @@ ADVICE = {
     errno.EIO: f"The disk or its network fails: mend it, {AGAIN}",
 }
 """errno -> what to do about it."""
+READONLY = -1
+"""A database says no more than that: it may be the permissions as well as the disk."""
+_MAYBE = (
+    "This account may not write there, or it is mounted read-only: look at the permissions of the "
+    "catalog's file and folder, then at the mount; reading works."
+)
 _DATABASE = {
     r"is full": errno.ENOSPC,
-    r"readonly|read-only|read only": errno.EROFS,
+    r"read-only file system": errno.EROFS,
+    r"readonly|read-only|read only": READONLY,
     r"unable to open": errno.EACCES,
     r"disk i/o": errno.EIO,
 }
@@ -66,5 +73,5 @@ def catalog_trouble(error: DatabaseError) -> GeoquarryError:
     said = str(error.orig)
     for pattern, number in _DATABASE.items():
         if re.search(pattern, said, re.IGNORECASE):
-            return StorageError(f"Cannot write the catalog: {said}. {ADVICE[number]}")
+            return StorageError(f"Cannot write the catalog: {said}. {ADVICE.get(number, _MAYBE)}")
     return TableError(f"The catalog does not answer: {said}")

@@ -1,14 +1,18 @@
 """A warehouse: one folder that holds a catalog, the tables and the caches; or a URI."""
 
+import difflib
+import errno
 import os
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
 import pyarrow as pa
+from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError, ValidationError
 from sqlalchemy.exc import DatabaseError
 
@@ -16,6 +20,7 @@ from geoquarry.engine.catalog import (
     NAMESPACE,
     cache_folder,
     catalog_url,
+    no_warehouse,
     open_catalog,
     sqlite_url,
 )
@@ -28,12 +33,14 @@ from geoquarry.engine.files import (
 )
 from geoquarry.engine.layout import iceberg_schema, table_properties
 from geoquarry.engine.ledger import Ledger
-from geoquarry.engine.ledger_tables import ledger_url
-from geoquarry.engine.storage import catalog_trouble, is_busy, writing
+from geoquarry.engine.ledger_tables import LEDGER_FILE, ledger_url
+from geoquarry.engine.storage import ADVICE, catalog_trouble, is_busy, writing
 from geoquarry.engine.table import Table
-from geoquarry.schemas.errors import TableError, UnknownName, UsageError
+from geoquarry.schemas.errors import StorageError, TableError, UnknownName, UsageError
 
 CATALOG_FILE = "catalog.db"
+SHOWN_TABLES = 8
+"""Tables that an error names; of more only those with a like name."""
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 Answer = TypeVar("Answer")
 
@@ -59,6 +66,22 @@ def check_name(name: str) -> str:
     return name
 
 
+def no_table(name: str, names: Sequence[str], where: str = "") -> str:
+    """What to say of a table that is not there; of many only those with a like name.
+
+    >>> no_table("astre", ["aster", "map"])
+    "No table 'astre'. Tables: aster, map."
+    >>> no_table("astre", ["aster", *(f"map_{n}" for n in range(20))])
+    "No table 'astre'. Did you mean aster? `geoquarry tables` lists all 21."
+    """
+    found = f"No table {name!r}{where}."
+    if len(names) <= SHOWN_TABLES:
+        return f"{found} Tables: {', '.join(names) or 'none yet'}."
+    near = difflib.get_close_matches(name, names, n=3)
+    guess = f"Did you mean {' or '.join(near)}? " if near else ""
+    return f"{found} {guess}`geoquarry tables` lists all {len(names)}."
+
+
 def open_warehouse(
     location: str, catalog: str | None = None, *, create: bool = True
 ) -> "Warehouse":
@@ -71,21 +94,23 @@ def open_warehouse(
     catalog : str, optional
         For a URI: SQLAlchemy URL of the catalog's database; default ``$GEOQUARRY_CATALOG``.
     create : bool
-        Make a folder that is missing; otherwise refuse it.
+        Make a warehouse that is missing: the folder at once, the catalog in it with the first
+        table; otherwise refuse it.
 
     Raises
     ------
     UsageError
-        No folder is there (with ``create=False``); a URI without a catalog or a store that does
+        No warehouse is there (with ``create=False``); a URI without a catalog or a store that does
         not answer; a file; a catalog for a folder.
     """
-    there = os.path.join(location, CATALOG_FILE)
-    if not (create or is_uri(location) or os.path.isfile(location) or os.path.exists(there)):
-        raise UsageError(
-            f"There is no warehouse in {location!r}. `ingest` and `upload` make one; to look at "
-            "another, give --warehouse or $GEOQUARRY_WAREHOUSE."
-        )
-    return Warehouse(location, catalog)
+    if not (create or is_uri(location) or os.path.isfile(location) or _is_begun(location)):
+        raise no_warehouse(location)
+    return Warehouse(location, catalog, create=create)
+
+
+def _is_begun(folder: str) -> bool:
+    """Whether a folder has a catalog, or at least jobs, none of which may have made a table."""
+    return any(os.path.exists(os.path.join(folder, name)) for name in (CATALOG_FILE, LEDGER_FILE))
 
 
 class Warehouse:
@@ -95,7 +120,7 @@ class Warehouse:
     ----------
     location : str
         A folder is stored as its real path, so that a link to it is the same warehouse.
-    catalog : str, optional
+    catalog, create
         See `open_warehouse`.
 
     Attributes
@@ -105,20 +130,40 @@ class Warehouse:
         What jobs did: a file in the folder, or tables in the catalog's database.
     """
 
-    def __init__(self, location: str, catalog: str | None = None) -> None:
-        options: dict[str, str] = {}
+    def __init__(self, location: str, catalog: str | None = None, *, create: bool = True) -> None:
         if is_uri(location):
-            url = catalog_url(location, catalog)
+            url = catalog_url(location, catalog, create=create)
             options = storage_options(location)
             self.location = location.rstrip("/")
             check_reachable(SharedFileIO(options), self.location)
             self.ledger = Ledger(url, own_file=False)
+            self._cache = cache_folder(url)
+            # At once: whose catalog it is must be known before anything is written.
+            self.catalog = patiently(
+                lambda: open_catalog(url, self.location, options, create=create)
+            )
         else:
             self.location = made_folder(location, catalog)
-            url = sqlite_url(os.path.join(self.location, CATALOG_FILE))
             self.ledger = Ledger(ledger_url(self.location), own_file=True)
-        self._cache = cache_folder(url)
-        self.catalog = patiently(lambda: open_catalog(url, self.location, options))
+            self._cache = cache_folder(sqlite_url(self._catalog_file))
+            if os.path.exists(self._catalog_file):
+                _ = self.catalog  # what is no catalog is refused now
+            elif not os.access(self.location, os.W_OK):
+                raise StorageError(f"Cannot write {self.location}: {ADVICE[errno.EACCES]}")
+
+    @cached_property
+    def catalog(self) -> SqlCatalog:
+        """The catalog; that of a folder is made when it is first needed."""
+        return patiently(lambda: open_catalog(sqlite_url(self._catalog_file), self.location, {}))
+
+    @property
+    def _catalog_file(self) -> str:
+        return os.path.join(self.location, CATALOG_FILE)
+
+    @property
+    def _is_new(self) -> bool:
+        """Whether nothing was ever stored, so that looking need not make a catalog."""
+        return "catalog" not in vars(self) and not os.path.exists(self._catalog_file)
 
     def cache_path(self, name: str) -> Path:
         """Path of a cache file, e.g. ``sixs.sqlite``; its folder exists, the file may not.
@@ -131,6 +176,8 @@ class Warehouse:
 
     def table_names(self) -> list[str]:
         """Names of the tables, sorted."""
+        if self._is_new:
+            return []
         return sorted(name for _, name in patiently(lambda: self.catalog.list_tables(NAMESPACE)))
 
     def exists(self, name: str) -> bool:
@@ -191,12 +238,12 @@ class Warehouse:
         """
         check_name(name)
         try:
+            if self._is_new:
+                raise NoSuchTableError
             found = patiently(lambda: self.catalog.load_table((NAMESPACE, name)))
         except NoSuchTableError as error:
-            names = ", ".join(self.table_names()) or "none yet"
-            raise UnknownName(
-                f"No table {name!r} in warehouse {self.location}. Tables: {names}."
-            ) from error
+            where = f" in warehouse {self.location}"
+            raise UnknownName(no_table(name, self.table_names(), where)) from error
         except FileNotFoundError as error:
             raise self._moved(name, str(error)) from error
         except (ValidationError, ValueError) as error:

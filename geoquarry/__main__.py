@@ -1,6 +1,6 @@
 """`python -m geoquarry` is the command line."""
 
-from geoquarry.jobs.__main__ import main
+from geoquarry.jobs.entry import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

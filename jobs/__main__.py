@@ -65,6 +65,8 @@ WITHOUT_ENGINE = {
 }
 
 
+ANEW = ("demo", "simulate")
+"""Commands that begin from the beginning."""
 GROUPS = {"job": "one job of the ledger", "lut": "the lookup table of the atmosphere"}
 """First words of commands of two words."""
 OPTIONS = {
@@ -219,21 +221,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return WITH_ENGINE[args.command][1](args, engine)
     except GeoquarryError as error:
-        if args.verbose:
-            say(traceback.format_exc())
-        say(f"geoquarry {args.command}: {error}")
+        _tell(args, error)
         return WRONG_USAGE if isinstance(error, UsageError) else FAILED
     except KeyboardInterrupt:
-        say(f"geoquarry {args.command}: stopped; run it again to go on.")
+        go_on = "" if args.command in ANEW else " to go on"
+        say(f"geoquarry {args.command}: stopped; run it again{go_on}.")
         return 130
     except BrokenPipeError:
         sys.stderr.close()
         return FAILED
     except OSError as error:  # no permission, disk full, a file where a folder should be
-        if args.verbose:
-            say(traceback.format_exc())
-        say(f"geoquarry {args.command}: {error}")
+        _tell(args, error)
         return FAILED
+
+
+def _tell(args: argparse.Namespace, error: Exception) -> None:
+    """What went wrong; where as well, if that was asked for."""
+    if args.verbose:
+        itself = "".join(traceback.format_exception_only(error))  # said below
+        say(traceback.format_exc().removesuffix(itself).rstrip())
+    say(f"geoquarry {args.command}: {error}")
 
 
 if __name__ == "__main__":

@@ -72,9 +72,21 @@ def number_or_files(values: Sequence[str], what: str, limits: tuple[float, float
             return number
     paths = [Path(value) for value in values]
     for path in paths:
+        if path.is_dir():
+            raise UsageError(f"--{what} {path} is a folder: give its files, e.g. {path}/*.")
+        if not path.is_file() and _is_number(str(path)):
+            raise UsageError(f"--{what} {' '.join(values)}: give one number, or files.")
         if not path.is_file():
             raise UsageError(f"--{what} {path}: there is no such file.")
     return paths
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def air_over(

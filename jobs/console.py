@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, time
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from tqdm import tqdm
 
@@ -15,6 +15,9 @@ from geoquarry.schemas.redact import redacted
 
 DONE, FAILED, WRONG_USAGE, SOME_FAILED = 0, 1, 2, 3
 """Exit codes: all done, failed, wrong usage, finished with some rows failed (listed)."""
+
+LOG_S = 30.0
+"""How often progress is told where it cannot be written over."""
 
 T = TypeVar("T")
 
@@ -61,13 +64,33 @@ def plain(value: Any) -> Any:
 
 
 def watched(items: Iterable[T], *, what: str, total: int | None = None) -> Iterator[T]:
-    """The same items with a progress bar that appears only after two seconds."""
-    yield from tqdm(items, desc=what, total=total, delay=2, file=sys.stderr, leave=False, unit="")
+    """The same items with a progress bar, see `progress_bar`."""
+    with progress_bar(what, total) as bar:
+        for item in items:
+            yield item
+            bar.update()
 
 
-def progress_bar(what: str) -> Any:
-    """A bar to update by hand; it appears only after two seconds."""
-    return tqdm(desc=what, delay=2, file=sys.stderr, leave=False, unit="")
+def progress_bar(what: str, total: int | None = None) -> Any:
+    """A bar to update by hand, after two seconds; into a pipe or a file, a line every 30 s."""
+    if sys.stderr.isatty():
+        return tqdm(desc=what, total=total, delay=2, file=sys.stderr, leave=False)
+    rare = {"delay": LOG_S, "mininterval": LOG_S, "maxinterval": 2 * LOG_S}
+    return tqdm(desc=what, total=total, file=_Lines(sys.stderr), ascii=True, leave=False, **rare)
+
+
+class _Lines:
+    """A log file: what tqdm would write over itself is a line of its own."""
+
+    def __init__(self, file: TextIO) -> None:
+        self.file = file
+
+    def write(self, text: str) -> None:
+        if line := text.strip():
+            self.file.write(f"{line}\n")
+
+    def flush(self) -> None:
+        self.file.flush()
 
 
 def table_text(rows: list[dict[str, Any]]) -> str:

@@ -63,6 +63,7 @@ def demo(out: Path, *, size: int = 256, scenes: int = 5, seed: int = 1) -> dict[
         ``recovered`` (per band: bias and RMSE of the mosaic against the truth), ``maps``,
         ``pictures``, ``seconds`` per step.
     """
+    pictures.refuse_without_matplotlib()
     seconds: dict[str, float] = {}
     clock = time.monotonic()
 

@@ -1,15 +1,19 @@
 """`doctor`: is everything here that a job needs, and how to mend what is not."""
 
 import argparse
+import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
 from geoquarry.engine import sixs
-from geoquarry.engine.load import REQUIRES
+from geoquarry.engine.catalog import NoWarehouse
+from geoquarry.engine.files import is_uri
+from geoquarry.engine.load import ALIASES, REQUIRES
 from geoquarry.engine.maxcompute_account import account_of, set_variables
 from geoquarry.engine.spark_java import find_java
+from geoquarry.engine.warehouse import CATALOG_FILE, open_warehouse
 from geoquarry.jobs.console import DONE, FAILED, answer, table_text
 from geoquarry.jobs.version import package_version
 from geoquarry.schemas.errors import GeoquarryError
@@ -24,13 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """`doctor` takes no arguments of its own."""
 
 
-def examine(warehouse: str) -> list[dict[str, str]]:
+def examine(warehouse: str, catalog: str | None = None) -> list[dict[str, str]]:
     """What is here, what is missing, how to mend it.
 
     Returns
     -------
     findings : list of dict
-        ``what, state`` (ok or missing) and ``about``.
+        ``what, state`` (ok, missing, or read-only of a warehouse) and ``about``.
     """
     found = [{"what": "geoquarry", "state": "ok", "about": package_version()}]
     python = ".".join(map(str, sys.version_info[:3]))
@@ -40,7 +44,7 @@ def examine(warehouse: str) -> list[dict[str, str]]:
         try:
             found.append({"what": name, "state": "ok", "about": version(name)})
         except PackageNotFoundError:
-            found.append({"what": name, "state": "missing", "about": "pip install geoquarry"})
+            found.append({"what": name, "state": "missing", "about": "pip install . in a clone"})
     for name, mend in OPTIONAL.items():
         here = find_spec(name) is not None
         found.append(
@@ -50,7 +54,7 @@ def examine(warehouse: str) -> list[dict[str, str]]:
                 "about": version(name) if here else mend,
             }
         )
-    found += [_sixs(), *map(_table, sensors()), _proj(), _warehouse(warehouse)]
+    found += [_sixs(), *map(_table, sensors()), _proj(), _warehouse(warehouse, catalog)]
     found.append({"what": "engine local", "state": "ok", "about": "needs no Java"})
     found.append(_spark())
     found.append(_maxcompute())
@@ -80,9 +84,9 @@ def _sixs() -> dict[str, str]:
 
 def _spark() -> dict[str, str]:
     what = "engine spark"
-    package, install = REQUIRES["spark"]
+    package, _ = REQUIRES["spark"]
     if find_spec(package) is None:
-        return {"what": what, "state": "missing", "about": f"pip install '{install}'"}
+        return {"what": what, "state": "missing", "about": "pip install '.[spark]' in a clone"}
     try:
         java = find_java()
     except GeoquarryError as error:
@@ -94,9 +98,9 @@ def _spark() -> dict[str, str]:
 def _maxcompute() -> dict[str, str]:
     """Whether the client is there, which variables are set, and whether the project answers."""
     what = "engine maxcompute"
-    package, install = REQUIRES["maxcompute"]
+    package, _ = REQUIRES["maxcompute"]
     if find_spec(package) is None:
-        return {"what": what, "state": "missing", "about": f"pip install '{install}'"}
+        return {"what": what, "state": "missing", "about": "pip install '.[odps]' in a clone"}
     about = f"pyodps {version('pyodps')}"
     names = set_variables()
     if not names:
@@ -122,18 +126,44 @@ def _proj() -> dict[str, str]:
     return {"what": "PROJ", "state": "ok" if near else "missing", "about": about}
 
 
-def _warehouse(location: str) -> dict[str, str]:
-    path = Path(location)
-    there = (path / "catalog.db").is_file()
-    about = f"{location} {'is there' if there else 'will be made by the first ingest'}"
-    return {"what": "warehouse", "state": "ok", "about": about}
+def _warehouse(location: str, catalog: str | None) -> dict[str, str]:
+    """Whether it is there, and whether this account may write it; nothing is made."""
+    state, about = _warehouse_state(location, catalog)
+    return {"what": "warehouse", "state": state, "about": f"{location} {about}"}
+
+
+def _warehouse_state(location: str, catalog: str | None) -> tuple[str, str]:
+    try:
+        tables = len(open_warehouse(location, catalog, create=False).table_names())
+    except NoWarehouse:
+        return _room_for(location)
+    except Exception as error:  # a doctor reports whatever it meets
+        return "missing", f"cannot be opened: {error}"
+    about = f"is there, {tables} tables"
+    if not is_uri(location):
+        path = Path(location)
+        for each in (path, path / CATALOG_FILE):
+            if not os.access(each, os.W_OK):
+                return "read-only", f"{about}; this account may not write {each}"
+    return "ok", about
+
+
+def _room_for(location: str) -> tuple[str, str]:
+    """Whether a warehouse can be made there."""
+    if not is_uri(location):
+        path = Path(location).absolute()
+        nearest = next(each for each in (path, *path.parents) if each.exists())
+        if not os.access(nearest, os.W_OK):
+            return "missing", f"cannot be made: this account may not write {nearest}"
+    return "ok", "will be made by the first ingest"
 
 
 def main(args: argparse.Namespace) -> int:
     """Run `geoquarry doctor`."""
-    findings = examine(args.warehouse)
+    findings = examine(args.warehouse, args.catalog)
     answer(findings if args.json else table_text(findings), as_json=args.json)
     tables = (_table_name(name) for name in sensors())
-    needed = {"python", "PROJ", *tables, *NEEDED}  # 6S is an extra: its table is what jobs use
+    needed = {"python", "PROJ", "warehouse", *tables, *NEEDED}  # 6S is an extra: jobs use its table
+    needed.add(f"engine {ALIASES.get(args.engine, args.engine)}")  # asked for, or the default
     bad = [f for f in findings if f["state"] == "missing" and f["what"] in needed]
     return FAILED if bad else DONE

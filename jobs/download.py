@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from geoquarry.engine.atomic import replacing
+from geoquarry.engine.atomic import local_path, replacing
 from geoquarry.engine.exchange import HEX_STYLES, Row, rows_of, write_csv, write_parquet
 from geoquarry.engine.local import Engine
 from geoquarry.jobs.console import DONE, answer, say, watched
@@ -29,9 +29,7 @@ LAYOUTS = ("own", "published")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `geoquarry download`."""
     parser.add_argument("table", help="name of the table")
-    parser.add_argument(
-        "file", type=Path, metavar="FILE.csv|.parquet", help="replaced when it exists"
-    )
+    parser.add_argument("file", metavar="FILE.csv|.parquet", help="replaced when it exists")
     parser.add_argument("--where", default="", metavar="SQL", help="only rows that fulfil this")
     parser.add_argument("--as-of", type=int, metavar="SNAPSHOT", help="the table as it was then")
     parser.add_argument(
@@ -90,12 +88,11 @@ def download(
     Raises
     ------
     UsageError
-        Another suffix, or a layout that this table cannot take.
+        No path of this host, another suffix, or a layout that this table cannot take.
     InputError
         A row that the published layout cannot hold.
     """
-    path = Path(path)
-    _refuse_suffix(path)
+    path = _checked(path)
     schema = engine.schema(table)
     batches = watched(engine.read(table, where=where, as_of=as_of), what=f"download {table}")
     if layout == "published":
@@ -109,14 +106,16 @@ def download(
     return write_csv(path, batches, schema, hexadecimal=hexadecimal)
 
 
-def _refuse_suffix(path: Path) -> None:
+def _checked(place: str | Path) -> Path:
+    path = local_path(place)
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{path}: the name must end in {' or '.join(SUFFIXES)}.")
+    return path
 
 
 def explain(engine: Engine, args: argparse.Namespace) -> dict[str, Any]:
     """What `download` would read and write."""
-    _refuse_suffix(args.file)
+    path = _checked(args.file)
     keys = ["tile_x", "tile_y"]
     rows = engine.read(args.table, keys, where=args.where, as_of=args.as_of).read_all().num_rows
     about = engine.describe(args.table)
@@ -124,8 +123,8 @@ def explain(engine: Engine, args: argparse.Namespace) -> dict[str, Any]:
     return {
         "rows": rows,
         "stored_mib": round(about["nbytes"] * share / 2**20, 1),
-        "file": str(args.file),
-        "replaces": args.file.exists(),
+        "file": str(path),
+        "replaces": path.exists(),
     }
 
 

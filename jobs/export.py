@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from geoquarry.engine.atomic import local_path
 from geoquarry.engine.exchange import rows_of
 from geoquarry.engine.geotiff import FORMATS
 from geoquarry.engine.ledger import Unit
@@ -43,7 +44,7 @@ NO_MAP = {"empty": "", "failed": "TileFailed"}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `geoquarry export`."""
     parser.add_argument("table", help="name of the table")
-    parser.add_argument("dir", type=Path, metavar="DIR", help="folder for the files")
+    parser.add_argument("dir", metavar="DIR", help="folder for the files")
     parser.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="default: cog")
     parser.add_argument("--bands", nargs="+", metavar="BAND", help="only these, in this order")
     parser.add_argument("--merge", action="store_true", help="one mosaic, not a file per tile")
@@ -105,19 +106,20 @@ def export(
     Raises
     ------
     UsageError
-        No such band or format; ``merge`` of a table with several rows per tile.
+        No such band or format; no folder of this host; ``merge`` of a table with several
+        rows per tile.
     TableError
         The bands do not fit into one file, or the table has no rows here.
     """
     if format not in FORMATS:
         raise UsageError(f"No format {format!r}. Choose one of: {', '.join(FORMATS)}.")
+    out = _checked(out_dir)
     schema = engine.schema(table)
     about = facts(schema)
     files: Files = {"": band_layers(table, schema, bands)}
     if with_flags:
         files["_flags"] = flag_layers(schema)
     _refuse_merge(table, about, merge, files[""])
-    out = Path(out_dir)
     request = {
         "command": "export",
         "table": table,
@@ -164,6 +166,16 @@ def export(
         return sorted({*done, *writing.each(rows, record, on_failed)})
 
 
+def _checked(place: str | Path) -> Path:
+    out = local_path(place)
+    if out.exists() and not out.is_dir():
+        raise UsageError(
+            f"{out} is a file; an export needs a folder. `download` writes a table as CSV or "
+            "Parquet."
+        )
+    return out
+
+
 def _refuse_merge(table: str, about: dict[str, Any], merge: bool, layers: Sequence[Layer]) -> None:
     if merge and about["kind"] != "results":
         raise UsageError(
@@ -179,6 +191,7 @@ def _refuse_merge(table: str, about: dict[str, Any], merge: bool, layers: Sequen
 
 def explain(engine: Engine, args: argparse.Namespace) -> dict[str, Any]:
     """What `export` would read and write."""
+    out = _checked(args.dir)
     schema = engine.schema(args.table)
     layers = band_layers(args.table, schema, args.bands)
     _refuse_merge(args.table, facts(schema), args.merge, layers)
@@ -197,7 +210,7 @@ def explain(engine: Engine, args: argparse.Namespace) -> dict[str, Any]:
         "files": (1 if args.merge else len(keys)) * (2 if args.flags else 1),
         "raw_mib": round(raw * len(keys) / 2**20, 1),
         "memory_mib": round(3 * raw / 2**20 + 64, 1),
-        "directory": str(args.dir),
+        "directory": str(out),
     }
 
 

@@ -29,7 +29,9 @@ def add_vacuum_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="AGE",
         help="younger snapshots and files stay (7d, 12h, 30m; default 7d)",
     )
-    parser.add_argument("--keep", type=int, default=10, help="snapshots to keep in any case")
+    parser.add_argument(
+        "--keep", type=int, default=10, metavar="N", help="snapshots to keep anyway (default 10)"
+    )
     parser.add_argument(
         "--jobs-older-than",
         type=_age,
@@ -99,8 +101,14 @@ def describe(args: argparse.Namespace, engine: Engine) -> int:
 def history(args: argparse.Namespace, engine: Engine) -> int:
     """Snapshots of one table, oldest first."""
     rows = engine.history(args.table)
-    names = ("snapshot_id", "committed", "kind", "added_rows", "removed_rows", "rows", "commit_id")
-    short = [{name: row.get(name) for name in names} for row in rows]
+    for row in rows:
+        # An ingest makes several commits, each with an id of its own; the ledger knows this one.
+        row["job_commit_id"] = row["properties"].get("ingest-id") or row["commit_id"]
+    names = ("snapshot_id", "committed", "kind", "added_rows", "removed_rows", "rows")
+    short = [
+        {**{name: row.get(name) for name in names}, "commit_id": row["job_commit_id"]}
+        for row in rows
+    ]
     answer(rows if args.json else table_text(short), as_json=args.json)
     return DONE
 
@@ -129,6 +137,8 @@ def drop(args: argparse.Namespace, engine: Engine) -> int:
 
 def vacuum(args: argparse.Namespace, engine: Engine) -> int:
     """Expire old snapshots and delete files that none of the others needs."""
+    if args.keep < 1:
+        raise UsageError(f"--keep {args.keep}: at least 1 is needed, the present state.")
     reports = []
     for name in args.table or engine.tables():
         try:

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from geoquarry.engine.atomic import local_path
 from geoquarry.engine.ledger import Unit
 from geoquarry.engine.local import Engine
 from geoquarry.engine.plan import RowRef, plan
@@ -25,7 +26,7 @@ from geoquarry.jobs.console import (
 from geoquarry.jobs.cut import tiles_of, to_lattice
 from geoquarry.jobs.download import download
 from geoquarry.jobs.ingest_scene import OldRows, SceneWork
-from geoquarry.jobs.intake import Intake, Report, known_granules
+from geoquarry.jobs.intake import OTHER_AIR_DAYS, Intake, Report, known_granules
 from geoquarry.jobs.version import package_version
 from geoquarry.schemas.errors import InputError, UsageError
 from geoquarry.schemas.grid import DEFAULT, Grid, grid
@@ -232,7 +233,7 @@ def again(
     if asked["tiles"] is not None:
         asked["tiles"] = [(int(x), int(y)) for x, y in asked["tiles"]]
     report = ingest(engine, **asked, **options)
-    return _told(report, asked["table"], asked["reference"], as_json=as_json)
+    return _told(engine, report, asked["table"], asked["reference"], as_json=as_json)
 
 
 def _files(value: float | Sequence[Path] | None) -> float | list[Path]:
@@ -275,6 +276,12 @@ def main(args: argparse.Namespace, engine: Engine) -> int:
     dem = number_or_files(args.dem, "dem", (-500.0, 9000.0)) if args.dem else None
     if args.reference is not None and not args.reference.is_file():
         raise UsageError(f"--reference {args.reference}: there is no such file.")
+    for path in args.scenes:
+        if path.is_dir():
+            named = f"{path}/{reader(args.sensor).PATTERN}"
+            raise UsageError(f"{path} is a folder: give its scenes, e.g. {named}")
+    if args.csv is not None:
+        local_path(args.csv)  # refused now, not after the scenes
     options: dict[str, Any] = {"allow_late_swir": True} if args.allow_late_swir else {}
     if args.explain:
         return _explain(args, engine, options)
@@ -295,14 +302,26 @@ def main(args: argparse.Namespace, engine: Engine) -> int:
         aerosol_model=args.aerosol_model,
         **options,
     )
-    return _told(report, args.table, args.reference, as_json=args.json)
+    return _told(engine, report, args.table, args.reference, as_json=args.json)
 
 
-def _told(report: Report, table: str, reference: Path | None, *, as_json: bool) -> int:
+def _told(
+    engine: Engine, report: Report, table: str, reference: Path | None, *, as_json: bool
+) -> int:
     """Say what came in, and give the exit code."""
     for item in report.skipped:
         say(f"skipped {item['scene']}: {item['reason']}")
-    say(f"{report.rows} rows of {len(report.granules)} granules in {table}.")
+    nothing = "Nothing lies there: " if report.nothing_there else ""
+    if engine.exists(table):
+        say(f"{nothing}{report.rows} rows of {len(report.granules)} granules in {table}.")
+    else:
+        say(f"{nothing}no row was stored, there is no table {table}.")
+    if report.other_air:
+        say(
+            f"The aerosol of {report.other_air} scenes was measured more than {OTHER_AIR_DAYS} "
+            f"days from them, up to {report.aerosol_days}: give the MCD19A2 files of their days. "
+            "Column atmosphere_source says what was taken."
+        )
     if reference is not None and report.without_reference:
         say(f"{report.without_reference} rows lie beside {reference}: no reference there.")
     if report.failed:

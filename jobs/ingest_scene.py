@@ -11,6 +11,7 @@ from geoquarry.engine import sixs
 from geoquarry.engine.datafile import WrittenFile
 from geoquarry.engine.granule_file import GranuleFiles
 from geoquarry.engine.layout import Layout
+from geoquarry.engine.mcd19a2 import days_apart
 from geoquarry.engine.plan import RowRef
 from geoquarry.engine.readers import reader
 from geoquarry.engine.rows import read_batches
@@ -61,6 +62,8 @@ class SceneRows:
         For people.
     newer : str
         A newer production that is in the table; the scene was not cut then.
+    aerosol_days : int
+        How far its aerosol was measured from it.
     failed, error_class : str
         Why it cannot be used.
     """
@@ -71,6 +74,7 @@ class SceneRows:
     rows: Sequence[Mapping[str, Any]] = ()
     notes: Sequence[str] = ()
     newer: str = ""
+    aerosol_days: int = 0
     failed: str = ""
     error_class: str = ""
 
@@ -167,11 +171,16 @@ class SceneWork:
                 rows = self._with_new_flags(granule, self.old.of(granule.granule_id))
                 return replace(found, rows=rows)
             rows = self._new_rows(granule)
-            return replace(found, rows=rows, notes=self._coefficients(rows))
+            days = max((days_apart(row["atmosphere_source"]) for row in rows), default=0)
+            return replace(found, rows=rows, notes=self._coefficients(rows), aerosol_days=days)
         except InputError as error:
             return SceneRows(scene, failed=str(error), error_class=type(error).__name__)
         except GeoquarryError:
             raise
+        except OSError as error:  # no permission, a share that went away
+            name = error.filename or scene
+            why = f"{name}: cannot be read ({error.strerror or error})."
+            return SceneRows(scene, failed=why, error_class=type(error).__name__)
         except Exception as error:  # one odd file does not end the ingest of ten thousand
             name = type(error).__name__
             return SceneRows(scene, failed=f"{name}: {error}", error_class=name)

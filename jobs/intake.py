@@ -20,18 +20,36 @@ from geoquarry.jobs.ingest_scene import SceneDone, SceneRows, SceneWork, version
 
 GRANULE = "granule "
 """What the ledger says of a row that is stored; the granule's id follows."""
+NO_PIXEL, NO_ROW = "no usable pixel there", "no row of it is in the table"
+"""Why there is nothing of a scene that was read."""
+OTHER_AIR_DAYS = 8
+"""Aerosol from farther than that is told: weather brings other air within days, and what is left
+of a longer distance is the season. 8 days is what MODIS itself composites into one date."""
 STORED_BEFORE = "stored before this ingest was cut off"
 
 
 @dataclass
 class Report:
-    """What an ingest did; scenes in the order in which they were given."""
+    """What an ingest did; scenes in the order in which they were given.
+
+    ``other_air`` of them have aerosol of another time (`OTHER_AIR_DAYS`), at most ``aerosol_days``
+    from the scene.
+    """
 
     rows: int = 0
     without_reference: int = 0
+    other_air: int = 0
+    aerosol_days: int = 0
     granules: list[str] = field(default_factory=list)
     skipped: list[dict[str, str]] = field(default_factory=list)
     failed: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def nothing_there(self) -> bool:
+        """Every scene could be read, and none has anything in the tiles or the table."""
+        reasons = {one["reason"] for one in self.skipped}
+        others = self.granules or self.failed
+        return bool(reasons) and reasons <= {NO_PIXEL, NO_ROW} and not others
 
     @property
     def exit_code(self) -> int:
@@ -140,7 +158,7 @@ class Intake:
         why = ""
         if not done.rows:
             refreshing = self.work.old is not None
-            why = "no row of it is in the table" if refreshing else "no usable pixel there"
+            why = NO_ROW if refreshing else NO_PIXEL
         self._taken.append((done, why))
         self._waiting.append((done, why))
         # Earlier rows of a granule go, also when it no longer touches any tile of the grid.
@@ -195,13 +213,18 @@ class Intake:
         """What came in."""
         place = {scene: number for number, scene in enumerate(scenes)}
         report = Report()
+        first: dict[str, str] = {}
         for done, skipped in sorted(self._taken, key=lambda one: place[one[0].found.scene]):
             scene = str(done.found.scene)
             if done.found.failed:
                 report.failed.append({"scene": scene, "reason": done.found.failed})
             elif skipped:
                 report.skipped.append({"scene": scene, "reason": skipped})
+            elif (same := first.setdefault(done.found.granule_id, scene)) != scene:
+                report.skipped.append({"scene": scene, "reason": f"the same granule as {same}"})
             else:
+                report.other_air += done.found.aerosol_days > OTHER_AIR_DAYS
+                report.aerosol_days = max(report.aerosol_days, done.found.aerosol_days)
                 report.rows += done.rows
                 report.without_reference += done.without_reference
                 report.granules.append(done.found.granule_id)

@@ -2,15 +2,19 @@
 
 import argparse
 import json
+import textwrap
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from geoquarry.engine.ledger import ROWS_LEFT_OUT, Unit
+from geoquarry.engine.ledger_reader import PROCESS_DIED
 from geoquarry.engine.local import Engine
 from geoquarry.jobs import export, ingest, run, upload
 from geoquarry.jobs.console import DONE, answer, say, table_text
+from geoquarry.jobs.two_phase import companions
 from geoquarry.schemas.errors import UsageError
 from geoquarry.schemas.redact import HIDDEN
 
@@ -24,6 +28,8 @@ AGAIN: dict[str, Callable[..., int]] = {
 SHORT = 12
 """Signs of an id that a person sees."""
 WIDEST = 80
+WIDTH = 100
+"""Of lines that are wrapped."""
 PATIENCE_S = 10.0
 """How long `job cancel` waits to see the job stop."""
 
@@ -48,8 +54,15 @@ def list_jobs(args: argparse.Namespace, engine: Engine) -> int:
     """List the newest jobs and how they ended."""
     if args.limit < 1:
         raise UsageError(f"--limit {args.limit}: at least 1 is needed.")
-    rows = [described(row) for row in engine.warehouse.ledger.jobs(args.limit)]
-    answer(rows if args.json else table_text([_line(row) for row in rows]), as_json=args.json)
+    ledger = engine.warehouse.ledger
+    rows = [described(row) for row in ledger.jobs(args.limit)]
+    if args.json:
+        answer(rows, as_json=True)
+        return DONE
+    for row in rows:
+        if not row["reason"] and row["units"]["failed"]:
+            row["reason"] = ledger.units(row["commit_id"], ("failed",))[0]["reason"]
+    answer(table_text([_line(row) for row in rows]), as_json=False)
     return DONE
 
 
@@ -71,11 +84,7 @@ def show(args: argparse.Namespace, engine: Engine) -> int:
     answer({name: value for name, value in whole.items() if value not in ("", None)}, as_json=False)
     answer({"units": _counts(counts) or "none", "request": json.dumps(request)}, as_json=False)
     if units:
-        names = ("unit", "state", "attempts", "seconds", "error_class", "reason")
-        answer(
-            table_text([{name: _short(unit[name]) for name in names} for unit in units]),
-            as_json=False,
-        )
+        answer(_with_reasons(units), as_json=False)
     return DONE
 
 
@@ -111,6 +120,8 @@ def cancel(args: argparse.Namespace, engine: Engine) -> int:
     """Ask a job to stop, and wait a little to see it do so."""
     ledger = engine.warehouse.ledger
     found = ledger.find(args.id)
+    if found["status"] != "running":
+        raise UsageError(_not_running(engine, found))
     ledger.cancel(found["commit_id"])
     until = time.monotonic() + PATIENCE_S
     while found["status"] == "running" and time.monotonic() < until:
@@ -133,6 +144,34 @@ def described(row: Mapping[str, Any]) -> dict[str, Any]:
     inside = ("born", "heard", "cancel")
     request = json.loads(row["request"]) if row["request"] else None
     return {**{name: row[name] for name in row if name not in inside}, "request": request}
+
+
+def _with_reasons(units: Sequence[Mapping[str, Any]]) -> str:
+    """A table of units; below each the whole reason, since here people come to learn why."""
+    names = ("unit", "state", "attempts", "seconds", "error_class")
+    shown = [{name: _short(unit[name]) for name in names} for unit in units]
+    head, *lines = table_text(shown).splitlines()
+    said = [head]
+    for line, unit in zip(lines, units, strict=True):
+        said += [
+            line,
+            *textwrap.wrap(unit["reason"], WIDTH, initial_indent="    ", subsequent_indent="    "),
+        ]
+    return "\n".join(said)
+
+
+def _not_running(engine: Engine, found: Mapping[str, Any]) -> str:
+    """Why a job cannot be stopped, and what may have been meant."""
+    said = f"Job {found['commit_id']} does not run: it is {found['status']}."
+    # While a run is in its first phase, the newest job of its id is an older run.
+    own = {found["target"], *asdict(companions(found["target"])).values()}
+    for row in engine.warehouse.ledger.jobs():
+        if row["status"] == "running" and row["target"] in own:
+            said += f" {row['kind']} {row['commit_id'][:SHORT]} into {row['target']!r} does:"
+            said += f" `geoquarry job cancel {row['commit_id'][:SHORT]}`."
+    if engine.name == "maxcompute" and found["error_class"] == PROCESS_DIED:
+        said += " What it left at work in the project `geoquarry vacuum` stops."
+    return said
 
 
 def _with_rows_left_out(engine: Engine, found: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -60,6 +60,7 @@ def job_of(engine: Engine, grid: LutGrid, aerosol_model: str) -> Job:
     The table of states is made again only when the grid has changed; answers to states that have
     not changed stay.
     """
+    program = sixs.version()  # without 6S no table is begun
     states, answers = table_names(grid.sensor, aerosol_model, grid.detail)
     rows = list(state_rows(grid))
     engine.ensure(states, states_schema(grid.sensor, grid.detail))
@@ -74,7 +75,7 @@ def job_of(engine: Engine, grid: LutGrid, aerosol_model: str) -> Job:
         method=METHOD,
         params={
             "aerosol_model": aerosol_model,
-            "sixs": sixs.version(),
+            "sixs": program,
             "outputs": list(OUTPUTS),  # answers that lack one are asked for again
         },
         udf=UDF,

@@ -107,6 +107,8 @@ def main(args: argparse.Namespace, engine: Engine | None) -> int:
     """Run `geoquarry lut check`; 0 when every target is met."""
     if args.n < 2:
         raise UsageError(f"--n {args.n}: at least 2 states are needed, one for each region.")
+    if args.seed < 0:
+        raise UsageError(f"--seed {args.seed}: give 0 or more.")
     table = lut(args.sensor, args.aerosol_model)
     program = sixs.version()
     cache = sixs.Cache(engine.warehouse.cache_path("sixs.sqlite")) if engine else None

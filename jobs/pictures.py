@@ -29,7 +29,22 @@ MAX_PIXELS = 2048
 """A picture shows no more pixels than this per side; larger maps are thinned."""
 LEGEND_WIDTH = 70
 """Characters of the legend beside the colour bar, per line."""
+BAR_WIDTH = 2.8
+"""Inches beside a map for its bar and five lines of legend: with less the map would shrink."""
 DPI = 120
+
+
+def refuse_without_matplotlib() -> None:
+    """Say what pictures need, before the work for them.
+
+    Raises
+    ------
+    UsageError
+    """
+    try:
+        import matplotlib.figure  # noqa: F401  only to see whether it is there
+    except ModuleNotFoundError as missing:
+        raise UsageError("Pictures need matplotlib: pip install '.[demo]' in a clone.") from missing
 
 
 def stretch_of(
@@ -212,16 +227,16 @@ def _figure(
     count: int, shape: tuple[int, ...], *, bar: bool = False
 ) -> "tuple[Figure, list[Axes]]":
     """A figure on the Agg canvas: no display, no pyplot, no state left behind."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as missing:
-        raise UsageError("Pictures need matplotlib: pip install '.[demo]' in a clone.") from missing
+    refuse_without_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     height, width = shape[-2:]
     side = 5.0
     aspect = min(max(width / height, 0.4), 2.5)
     figure = Figure(
-        figsize=(count * side * aspect + (1.6 if bar else 0.0), side + 0.8), layout="constrained"
+        figsize=(count * side * aspect + (BAR_WIDTH if bar else 0.0), side + 0.8),
+        layout="constrained",
     )
     FigureCanvasAgg(figure)
     return figure, list(np.ravel(figure.subplots(1, count)))

@@ -3,12 +3,14 @@
 import argparse
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
 
 from geoquarry.engine.ledger import Unit
 from geoquarry.engine.local import Engine
 from geoquarry.engine.run import Run, RunReport
+from geoquarry.engine.warehouse import check_name, no_table
 from geoquarry.jobs.console import (
     DONE,
     FAILED,
@@ -21,7 +23,7 @@ from geoquarry.jobs.console import (
 from geoquarry.jobs.statement import Trigger
 from geoquarry.jobs.two_phase import LAST_PHASE, first_job, run_phases, standing
 from geoquarry.jobs.version import package_version
-from geoquarry.schemas.errors import UsageError
+from geoquarry.schemas.errors import GeoquarryError, UsageError
 from geoquarry.schemas.grid import grid
 from geoquarry.schemas.index import indices
 from geoquarry.schemas.job import Job
@@ -71,7 +73,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--with-source",
         action="store_const",
         const=True,
-        help="also write which granule each pixel comes from",
+        help="also write which granule each pixel comes from (with --dtype float32 export that "
+        "band apart: export --bands source)",
     )
     parser.add_argument(
         "--per-tile",
@@ -135,9 +138,10 @@ def job_of(
     UsageError
         Unknown names, or a source that is not a tiles table.
     """
+    # Before names are made from it that nobody has given.
+    check_name(trigger.target)
     if not engine.exists(trigger.source):
-        known = ", ".join(engine.tables()) or "none yet"
-        raise UsageError(f"No table {trigger.source!r}. Tables: {known}.")
+        raise UsageError(no_table(trigger.source, engine.tables()))
     held = engine.schema(trigger.source)
     source = facts(held)
     if source.get("kind") != "tiles":
@@ -247,16 +251,18 @@ def plan_of(engine: Engine, job: Job) -> dict[str, Any]:
 
 def finish(engine: Engine, job: Job, *, as_json: bool) -> int:
     """Run a job in all its phases with a progress bar, report it, and give the exit code."""
-    report = run_phases(engine, job, _told)
-    target = job.target
+    report, target = run_phases(engine, job, _told), job.target
     counts = ", ".join(f"{n} {status}" for status, n in sorted(report.counts.items()) if n)
     for tile in report.failed:
         say(f"tile {tile.tile_x},{tile.tile_y}: {tile.message}")
     for bad in report.issues:
         place = f"{bad.granule_id}, {bad.column}" if bad.column else bad.granule_id
         say(f"tile {bad.tile_x},{bad.tile_y} without {place}: {bad.error}")
-    nothing = "no row of the source matches, so no tiles"
-    say(f"{target}: {counts or nothing} in {report.seconds:.1f} s.")
+    if counts:
+        say(f"{target}: {counts} in {report.seconds:.1f} s.")
+    else:
+        which = f" {job.where}" if job.where else ""
+        say(f"{target}: no row of the source matches{which}, so no tiles.")
     if as_json:
         answer(asdict(report), as_json=True)
     if report.tiles and len(report.failed) == report.tiles:
@@ -267,12 +273,18 @@ def finish(engine: Engine, job: Job, *, as_json: bool) -> int:
 def watch(run: Run, what: str = "tiles") -> RunReport:
     """Wait for a run with a progress bar."""
     with progress_bar(what) as bar:
-        while True:
-            try:
-                return run.wait(timeout=0.2)
-            except TimeoutError:
-                done, bar.total = run.progress
-                bar.update(done - bar.n)
+        try:
+            while True:
+                try:
+                    return run.wait(timeout=0.2)
+                except TimeoutError:
+                    done, bar.total = run.progress
+                    bar.update(done - bar.n)
+        except KeyboardInterrupt:  # wherever in the loop: the job must have tidied up
+            run.cancel()
+            with suppress(GeoquarryError):
+                run.wait()
+            raise
 
 
 def _told(run: Run, what: str) -> RunReport:

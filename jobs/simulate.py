@@ -127,14 +127,16 @@ def simulate(
     UsageError
         A size, number or place out of range.
     """
+    grid_name = grid_name or f"res-{resolution_m:g}_tilesize-{size}"
     refuse(
         {"size": size, "scenes": scenes, "cloud": cloud, "elevation-levels": elevation_levels}
-        | {"calibration": calibration, "aod-error": aod_error, "season": season, "shift": shift},
+        | {"calibration": calibration, "aod-error": aod_error, "season": season, "shift": shift}
+        | {"seed": seed, "noise": noise_dn, "latitude": latitude_deg, "longitude": longitude_deg},
         ground_m,
-        latitude_deg,
+        grid_name,
         surface,
     )
-    frame_grid = grid(grid_name or f"res-{resolution_m:g}_tilesize-{size}")
+    frame_grid = grid(grid_name)
     facts = sensor(SENSOR)
     rng = np.random.default_rng([seed, 7])
     tile, zone = _tile_at(frame_grid, latitude_deg, longitude_deg)

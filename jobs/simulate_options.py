@@ -6,6 +6,7 @@ from pathlib import Path
 from geoquarry.engine.aster_l1t_writer import SENSOR
 from geoquarry.jobs.simulate_air import ATMOSPHERES
 from geoquarry.schemas.errors import UsageError
+from geoquarry.schemas.grid import grid
 from geoquarry.schemas.sensor import sensor
 from geoquarry.udfs.landscape_cover import SURFACES
 
@@ -67,12 +68,18 @@ LIMITS = {
     "aod-error": (0, 2),
     "season": (0, 1),
     "shift": (0, 0.9),
+    "seed": (0, 2**63 - 1),
+    "noise": (0, 255),
+    "latitude": (-80, 80),
+    "longitude": (-180, 180),
 }
-"""Of the options of the same names."""
+"""Of the options of the same names; UTM ends at 80 degrees."""
+TILE_M = (960.0, 61440.0)
+"""Width of a tile in map metres: what --size gives at 30 m, about one granule at most."""
 
 
 def refuse(
-    given: dict[str, float], ground_m: float | None, latitude_deg: float, surface: str | None
+    given: dict[str, float], ground_m: float | None, grid_name: str, surface: str | None
 ) -> None:
     """Say which option is out of range, before any work.
 
@@ -85,9 +92,16 @@ def refuse(
         if not low <= value <= high:
             raise UsageError(f"--{name} {value:g}: give {low:g} to {high:g}.")
     finest = min(band.resolution_m for band in sensor(SENSOR).bands)
-    if ground_m is not None and (ground_m <= 0 or finest % ground_m):
+    if ground_m is not None and (not ground_m > 0 or finest % ground_m):
         raise UsageError(f"--ground {ground_m}: {finest:g} m must be a multiple of it, e.g. 7.5.")
-    if abs(latitude_deg) > 80:
-        raise UsageError(f"--latitude {latitude_deg}: UTM ends at 80 degrees.")
+    frame = grid(grid_name)
+    width_m = frame.tile_size * frame.resolution_m
+    (fewest, most), (narrowest_m, widest_m) = LIMITS["size"], TILE_M
+    if not (fewest <= frame.tile_size <= most and narrowest_m <= width_m <= widest_m):
+        raise UsageError(
+            f"--grid {frame.name}: its tiles have {frame.tile_size} pixels and are {width_m:g} m "
+            f"wide; scenes can be made of tiles of {fewest} to {most} pixels, {narrowest_m:g} to "
+            f"{widest_m:g} m wide."
+        )
     if surface is not None and surface not in SURFACES:
         raise UsageError(f"--surface {surface!r}: choose one of {', '.join(sorted(SURFACES))}.")

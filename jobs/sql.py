@@ -1,12 +1,15 @@
 """`sql`: any SQL; an INSERT with a tile method starts a job."""
 
 import argparse
+import re
 from typing import Any
+
+import pyarrow as pa
 
 from geoquarry.engine.local import Engine
 from geoquarry.jobs.console import DONE, answer, table_text
 from geoquarry.jobs.run import finish, job_of, plan_of
-from geoquarry.jobs.statement import read_statement
+from geoquarry.jobs.statement import SHAPE, read_statement
 from geoquarry.schemas.errors import UsageError
 from geoquarry.schemas.job import Job
 from geoquarry.udfs import methods
@@ -41,7 +44,7 @@ def main(args: argparse.Namespace, engine: Engine) -> int:
         if args.explain:
             raise UsageError("--explain says what a job would do; this statement starts none.")
         # Batch by batch: pixels are named by their size, not collected.
-        found = engine.sql(args.statement)
+        found = _answered(engine, args.statement)
         rows = [_printable(row) for batch in found for row in batch.to_pylist()]
         shown = rows if args.json else table_text([_clipped(row) for row in rows])
         answer(shown, as_json=args.json)
@@ -51,6 +54,20 @@ def main(args: argparse.Namespace, engine: Engine) -> int:
         return DONE
     plan_of(engine, job)
     return finish(engine, job, as_json=args.json)
+
+
+def _answered(engine: Engine, text: str) -> pa.RecordBatchReader:
+    """What the engine answers; who calls a method in a plain SELECT hears how maps are made."""
+    try:
+        return engine.sql(text)
+    except UsageError as error:
+        names = "|".join(sorted({*methods.METHODS, *methods.ALIASES}))
+        called = re.search(rf"\b({names})\s*\(", text, re.IGNORECASE)
+        if called is None:
+            raise
+        raise UsageError(
+            f"{error} ({called[1]} makes maps, which go into a table. Form: {SHAPE}.)"
+        ) from error
 
 
 def _as_written(engine: Any, plan: str | None) -> None:

@@ -133,6 +133,8 @@ def upload(
     with _recorded(engine, request, path, retries) as record:
         rows.write_down(record)
         if first is None:
+            if not rows.failed:
+                say(f"{path} has no rows.")
             return Report(failed=rows.failed)
         if not engine.exists(table):
             engine.ensure(table, schema)
@@ -184,6 +186,8 @@ def _open(
         schema = _schema(facts(own), known, path)
         return read_parquet(path, schema, on_error=bad), schema
     _, first = next(csv_lines(path), (0, []))
+    if not first:
+        raise InputError(f"{path} is empty: not even a line that names columns.")
     layout = _published(sensor_name)
     if layout is not None and layout.is_gmi(first):
         frame = grid(facts(known)["grid"]) if known is not None else None
@@ -233,8 +237,10 @@ def _guess(path: Path, names: list[str]) -> dict[str, Any]:
     lines = csv_lines(path)
     next(lines)
     _, cells = next(lines, (0, []))
+    if not cells:
+        raise InputError(f"{path} has no rows: there is nothing below its line of columns.")
     row = dict(zip(names, cells, strict=False))
-    return {"kind": "tiles", "sensor": row.get("sensor"), "grid": row.get("grid")} if row else {}
+    return {"kind": "tiles", "sensor": row.get("sensor"), "grid": row.get("grid")}
 
 
 def _refuse_other(mine: dict[str, Any], theirs: dict[str, Any], path: Path, table: str) -> None:

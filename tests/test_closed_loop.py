@@ -1,7 +1,12 @@
 """What the simulator put in comes out again: counts, warp and geometry, at three latitudes."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
+from loop import AIR, NAMES, recovered, rounding_error, smoothed
 from yardstick import best_shift
 
 from geoquarry.engine.frame import pixel_coordinates
@@ -10,18 +15,9 @@ from geoquarry.jobs.cut import cut, to_lattice
 from geoquarry.jobs.simulate import simulate
 from geoquarry.schemas import blob, flags
 from geoquarry.schemas.grid import grid
-from geoquarry.schemas.sensor import sensor
 from geoquarry.udfs.atmosphere import remove_atmosphere
 from geoquarry.udfs.radiometry import dn_to_radiance
 from geoquarry.udfs.warp import bilinear_float
-
-NAMES = sensor("aster_l1t").names
-AIR = {
-    "xa": [0.0023, 0.0026, 0.0036, 0.0162, 0.0434, 0.0467, 0.0524, 0.0665, 0.0866],
-    "xb": [0.0434, 0.0229, 0.0125, 0.0022, 0.0008, 0.0008, 0.0008, 0.0007, 0.0007],
-    "xc": [0.0957, 0.0637, 0.0418, 0.0098, 0.0058, 0.0056, 0.0054, 0.0054, 0.0053],
-}
-"""Coefficients of an ordinary summer day; with them the loop needs no 6S."""
 
 
 @pytest.fixture(scope="module", params=[0.02, 32.78, -60.3], ids=["equator", "32 N", "60 S"])
@@ -48,17 +44,6 @@ def world(request, tmp_path_factory):
     frame = grid(made["grid"])
     row = cut(granule, to_lattice(granule), frame, made["tile_x"], made["tile_y"])
     return made, granule, lattice, truth, frame, row
-
-
-def recovered(dn, granule):
-    """Surface reflectance of counts (band, y, x), NaN where not observed."""
-    radiance = dn_to_radiance(dn, granule.radiance_scale, granule.radiance_offset)
-    return remove_atmosphere(radiance, **AIR)
-
-
-def rounding_error(place, granule):
-    """RMS that rounding to whole counts alone leaves in reflectance."""
-    return granule.radiance_scale[place] * AIR["xa"][place] / np.sqrt(12)
 
 
 def test_without_warping_only_the_rounding_is_left(world):
@@ -99,17 +84,6 @@ def test_warped_against_the_truth_through_the_same_kernel(world):
         assert np.sqrt((error**2).mean()) < 1.45 * rounding_error(place, granule), name
 
 
-def smoothed(fine, shape):
-    """1-2-1 on each axis about every second pixel: the test's own two lines of it."""
-    padded = np.pad(fine, 1, constant_values=np.nan)
-    line = (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
-    both = (line[:, :-2] + 2 * line[:, 1:-1] + line[:, 2:]) / 4
-    out = np.full(shape, np.nan)
-    part = both[::2, ::2][: shape[0], : shape[1]]
-    out[: part.shape[0], : part.shape[1]] = part
-    return out
-
-
 def test_registration(world):
     """Under 0.2 px for every band, under 0.1 px between VNIR and SWIR."""
     *_, truth, frame, row = world
@@ -126,3 +100,15 @@ def test_registration(world):
         shifts.append(shift)
     between = np.mean(shifts[:3], axis=0) - np.mean(shifts[3:], axis=0)
     assert np.hypot(*between) < 0.1
+
+
+def test_the_benchmark_of_this_page_needs_no_pytest():
+    """Whoever installs `.[demo]` can print the figures of docs/accuracy.md."""
+    folder = Path(__file__).parents[1] / "benchmarks"
+    code = (
+        "import sys; sys.modules['pytest'] = None; sys.argv = ['accuracy.py', '--help']; "
+        f"sys.path.insert(0, {str(folder)!r}); import accuracy; accuracy.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--demo" in done.stdout

@@ -17,7 +17,7 @@ from geoquarry.engine.exchange import (
 )
 from geoquarry.schemas import blob
 from geoquarry.schemas.errors import InputError
-from geoquarry.schemas.tables import OutputBand, facts, results_schema
+from geoquarry.schemas.tables import OutputBand, facts, results_schema, tiles_schema
 
 SCHEMA = results_schema("aster_l1t", "res-30_tilesize-32", "mosaic", [OutputBand("red", "red")])
 
@@ -142,3 +142,34 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
 
 def test_rows_of_gives_one_row_at_a_time():
     assert [r["tile_x"] for r in rows_of(batches(row(1), row(2)))] == [1, 2]
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_rasters_are_looked_at_as_check_does(tmp_path, kind):
+    """Cut short, a changed pixel, another dtype, none: each costs its own row."""
+    whole = row(3)["red"]
+    wrong = {
+        4: (whole[:100], "Tile blob is damaged"),
+        5: (whole[:-1] + bytes([whole[-1] ^ 1]), "checksum"),
+        6: (blob.encode(np.zeros((4, 4), np.uint8)), "a raster of uint8, the table declares int16"),
+        7: (None, "no raster in red"),
+    }
+    bad = [{**row(x, status="ok"), "red": value} for x, (value, _) in wrong.items()]
+    write, read = {"csv": (write_csv, read_csv), "parquet": (write_parquet, read_parquet)}[kind]
+    empty = {**row(8, status="empty"), "red": None}
+    write(tmp_path / "a", batches(row(3), *bad, empty), SCHEMA)
+    errors = []
+    found = list(read(tmp_path / "a", SCHEMA, on_error=errors.append))
+    assert [one["tile_x"] for one in found] == [3, 8]
+    for error, (_, text) in zip(errors, wrong.values(), strict=True):
+        assert text in str(error)
+
+
+def test_tiles_without_any_band_are_refused(tmp_path):
+    schema = tiles_schema("aster_l1t", "g")
+    (tmp_path / "a.csv").write_text("grid,tile_x,tile_y,granule_id\ng,3,5,A\n")
+    with pytest.raises(InputError, match="none of the columns b01, b02"):
+        list(read_csv(tmp_path / "a.csv", schema))
+    (tmp_path / "a.csv").write_text("grid,tile_x,tile_y,granule_id,b01\ng,3,5,A,\n")
+    with pytest.raises(InputError, match="line 2: no raster in b01, b02"):
+        list(read_csv(tmp_path / "a.csv", schema))

@@ -222,3 +222,10 @@ def test_a_dem_in_decimetres_is_read_in_metres(tmp_path):
         out.write(np.full((1, 8, 8), 17_000, np.int16))
         out.scales = [0.1]
     assert (elevation_on(path, "EPSG:32612", tuple(transform)[:6], (8, 8)) == 1700).all()
+
+
+def test_a_file_of_several_bands_is_no_dem(tmp_path):
+    path = tiff(tmp_path / "reference.tif", np.full((7, 8, 8), 900, np.int16))
+    frame = "EPSG:32612", (30.0, 0.0, 500_000.0, 0.0, -30.0, 3_600_000.0), (8, 8)
+    with pytest.raises(InputError, match=r"reference.tif: 7 bands, a DEM has one\. Give"):
+        elevation_on(path, *frame)

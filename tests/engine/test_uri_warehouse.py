@@ -273,7 +273,7 @@ def test_what_cannot_be_opened_says_why(address, tmp_path, uri, catalog, said):
 def test_one_catalog_one_warehouse(engine, place, tmp_path):
     with pytest.raises(UsageError, match=f"belongs to {place[0]}"):
         open_warehouse(f"s3://{BUCKET}/another", place[1])
-    open_warehouse(str(tmp_path / "folder"))
+    assert open_warehouse(str(tmp_path / "folder")).catalog  # made by who first needs it
     with pytest.raises(UsageError, match="belongs to a warehouse folder"):
         open_warehouse(f"s3://{BUCKET}/another", f"sqlite:///{tmp_path}/folder/catalog.db")
     with pytest.raises(UsageError, match="relocate mends folders"):
@@ -295,6 +295,15 @@ def test_a_database_server_keeps_its_caches_with_the_user(monkeypatch, tmp_path)
     url = sqlite_url("x").set(drivername="postgresql", host="h", username="u", password=SECRET)
     assert cache_folder(url) == tmp_path / "geoquarry"
     assert SECRET not in shown(url)
+
+
+def test_looking_makes_no_catalog(place, tmp_path, capsys):
+    elsewhere = tmp_path / "other.db"
+    elsewhere.touch()
+    words = ["tables", "--warehouse", place[0], "--catalog", f"sqlite:///{elsewhere}"]
+    assert main(words) == 2
+    assert "There is no warehouse in" in capsys.readouterr().err
+    assert elsewhere.stat().st_size == 0
 
 
 def test_options_of_other_stores(monkeypatch):

@@ -5,16 +5,21 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from importlib.util import find_spec
 
 import pytest
 from rows import GRID, SENSOR, made_up_rows
+from sqlalchemy.exc import OperationalError
 
 from geoquarry.engine import sixs
 from geoquarry.engine.local import open_engine
+from geoquarry.engine.storage import catalog_trouble
+from geoquarry.jobs import console, doctor
 from geoquarry.jobs.__main__ import WITH_ENGINE, WITHOUT_ENGINE, main
+from geoquarry.schemas.errors import UnknownName
 from geoquarry.schemas.tables import tiles_schema
 from geoquarry.udfs.lut_file import FOLDER_VARIABLE
 
@@ -172,7 +177,10 @@ def test_a_damaged_row_gives_3_and_names_the_tile(ask, answer, tmp_path):
 def test_run_that_finds_nothing_says_so(ask, answer):
     code, _, err = ask("run", "mosaic", "aster", "new", "--where", "cloud_fraction > 2")
     assert code == 0
-    assert "no row of the source matches" in err
+    assert "no row of the source matches cloud_fraction > 2, so no tiles." in err
+    assert answer("sql", "SELECT tile_x FROM new") == []
+    assert ask("run", "mosaic", "aster", "map", "--where", "cloud_fraction > 2")[0] == 0
+    assert len(answer("sql", "SELECT tile_x FROM map")) == 2
     assert ask("run", "mosaic", "empty", "new2")[0] == 0
     code, _, err = ask("run", "mosaic", "aster", "new3", "--tiles", "5,3", "3,5")
     assert code == 0
@@ -188,9 +196,11 @@ def test_run_that_finds_nothing_says_so(ask, answer):
         ("run mosaic map new", "'map' holds results"),
         ("run mosaic aster aster", "Source and target"),
         ("run mosaic aster ../new", "table name"),
+        ("run mosaic aster a-b", "'a-b' is no table name"),
         ("run mosaic aster new --where no_such<1", "no column 'no_such'. Columns: grid"),
         ("run mosaic aster new --where b01<1", "is a raster"),
         ("run mosaic aster new --where acquired<", "Cannot read the condition"),
+        ("run mosaic aster new --where acquired<", "missing or misspelt at 'acquired<'."),
         ("run mosaic aster new --where 1=1;DROP", "not one condition"),
         ("run mosaic aster new --tiles 5,3", "SELECT DISTINCT tile_x, tile_y FROM aster"),
         ("run mosaic aster new --tiles five", "write X,Y"),
@@ -218,6 +228,14 @@ def test_run_that_finds_nothing_says_so(ask, answer):
         ("export nowhere maps", "Tables: aster, empty, map, map_gains, map_sums."),
         ("export map maps --bands b99", "no band 'b99'. Choose from: b01"),
         ("export map maps --format png", "geotiff"),
+        ("export map file", "file is a file; an export needs a folder"),
+        ("export map file --explain", "file is a file; an export needs a folder"),
+        ("export map s3://bucket/maps", "s3://bucket/maps is an address"),
+        ("export map s3://bucket/maps --explain", "s3://bucket/maps is an address"),
+        ("download map s3://bucket/a.csv", "s3://bucket/a.csv is an address"),
+        ("download map s3://bucket/a.csv --explain", "s3://bucket/a.csv is an address"),
+        ("download map folder.csv", "folder.csv is a folder"),
+        ("vacuum --keep -1", "--keep -1: at least 1"),
         ("export aster maps --merge", "run `mosaic` first"),
         ("export aster maps --merge --explain", "run `mosaic` first"),
         ("download nowhere a.csv", "Tables: aster, empty, map, map_gains, map_sums."),
@@ -238,6 +256,7 @@ def test_run_that_finds_nothing_says_so(ask, answer):
 def test_wrong_usage_is_2_says_what_and_writes_nothing(ask, tmp_path, words, text):
     (tmp_path / "file").write_text("not a folder")
     (tmp_path / "words.csv").write_text("hello\nworld\n")
+    (tmp_path / "folder.csv").mkdir()
     before = sorted(tmp_path.rglob("*"))
     code, out, err = ask(*words.split())
     assert (code, out) == (2, "")
@@ -251,7 +270,6 @@ def test_wrong_usage_is_2_says_what_and_writes_nothing(ask, tmp_path, words, tex
         ("run mineral_indices aster map", "method 'mosaic'"),
         ("export map maps --tiles 9,9", "no rows there"),
         ("export empty maps", "no rows"),
-        ("export map file", "file"),
         ("download map file/a.csv", "file"),
         ("upload broken.parquet new", "Cannot read 'broken.parquet' as Parquet"),
         ("upload picture.csv new", "is not CSV text"),
@@ -269,9 +287,64 @@ def test_what_cannot_be_done_is_1_and_leaves_nothing(ask, tmp_path, words, text)
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_an_error_about_many_tables_names_only_the_near_ones(ask, tmp_path):
+    engine = open_engine(str(tmp_path / "warehouse"))
+    for n in range(8):
+        engine.create(f"other{n}", tiles_schema(SENSOR.name, GRID))
+    code, _, err = ask("run", "mosaic", "astre", "new")
+    assert code == 2
+    assert "No table 'astre'. Did you mean aster? `geoquarry tables` lists all 13." in err
+    assert "map_gains" not in err
+
+
+@pytest.mark.parametrize(
+    ("statement", "text"),
+    [
+        ("SELEC * FROM aster", "missing or misspelt at 'SELEC * FROM'."),
+        ("SHOW TABLES", "`geoquarry tables` lists the tables."),
+        ("DESCRIBE aster", "`geoquarry describe TABLE`"),
+        ("SELECT * FROM geoquarry.foo", "there are geoquarry.jobs and geoquarry.units"),
+        (DESIGN.split("indices\n", 1)[1], "go into a table. Form: INSERT OVERWRITE|INTO"),
+    ],
+)
+def test_sql_that_cannot_be_answered_says_what_to_do(ask, statement, text):
+    code, _, err = ask("sql", statement)
+    assert code == 2
+    assert text in err
+    assert "<class" not in err
+
+
 def test_verbose_shows_where_an_error_comes_from(ask, capsys):
     assert main(["drop", "nowhere", "-v"]) == 2
-    assert "Traceback" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert err.count("'nowhere'") == 1  # and what it is, once
+
+
+def test_ctrl_c_while_libraries_are_loaded_is_one_line():
+    job = subprocess.Popen(
+        [sys.executable, "-v", "-m", "geoquarry", "tables"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in job.stderr:
+        if line.startswith("import 'numpy"):
+            break
+    job.send_signal(signal.SIGINT)
+    _, err = job.communicate(timeout=60)
+    assert "geoquarry: stopped." in err.splitlines()
+    assert "Traceback" not in err
+    assert job.returncode == 130
+
+
+def test_progress_in_a_log_is_lines_and_rare(monkeypatch, capsys):
+    for seconds, lines in ((30.0, 0), (0.0, 6)):
+        monkeypatch.setattr(console, "LOG_S", seconds)
+        list(console.watched(range(5), what="rows", total=5))
+        err = capsys.readouterr().err
+        assert err.count("\n") == lines
+        assert "\r" not in err
 
 
 def test_the_designs_statement(ask, answer):
@@ -449,6 +522,28 @@ def test_doctor(ask, answer, tmp_path, monkeypatch):
     assert not (tmp_path / "nowhere").exists()
 
 
+def test_doctor_looks_at_the_warehouse(ask, answer, tmp_path, monkeypatch):
+    def found(*words, code=0):
+        monkeypatch.setattr(doctor, "NEEDED", ())
+        monkeypatch.setattr(doctor, "sensors", lambda: ())
+        rows = {row["what"]: row for row in answer("doctor", *words, code=code)}
+        return rows["warehouse"]["state"], rows["warehouse"]["about"]
+
+    state, about = found()
+    assert (state, about.endswith("is there, 5 tables")) == ("ok", True)
+    assert found("--warehouse", "new") == ("ok", "new will be made by the first ingest")
+    (tmp_path / "file").touch()
+    assert "is a file" in found("--warehouse", "file", code=1)[1]
+    missing = f"sqlite:///{tmp_path}/no/catalog.db"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    assert found("--warehouse", "s3://b/q", "--catalog", missing)[1].endswith("the first ingest")
+    monkeypatch.setattr(doctor.os, "access", lambda path, mode: False)
+    assert found()[0] == "read-only"
+    assert "may not write" in found("--warehouse", "new", code=1)[1]
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None)
+    assert found("--engine", "spark", code=1)[0] == "read-only"
+
+
 def test_a_moved_warehouse(ask, answer, tmp_path):
     (tmp_path / "warehouse").rename(tmp_path / "moved")
     code, out, err = ask("describe", "map", "--warehouse", "moved")
@@ -464,6 +559,17 @@ def test_not_a_catalog(ask, tmp_path):
     code, _, err = ask("tables")
     assert code == 1
     assert "catalog" in err
+
+
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [
+        ("attempt to write a readonly database", "permissions of the catalog's file and folder"),
+        ("read-only file system", "mounted read-only"),
+    ],
+)
+def test_a_catalog_that_cannot_be_written(said, text):
+    assert text in str(catalog_trouble(OperationalError("", {}, Exception(said))))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -527,6 +633,24 @@ def test_looking_makes_no_warehouse(ask, tmp_path):
     assert code == 2
     assert "no warehouse" in err
     assert not (tmp_path / "typo").exists()
+    catalog = f"sqlite:///{tmp_path}/no/catalog.db"
+    code, _, err = ask("tables", "--warehouse", "s3://bucket/q", "--catalog", catalog)
+    assert code == 2
+    assert "no warehouse in 's3://bucket/q': there is no file" in err
+    assert not (tmp_path / "no").exists()
+
+
+def test_a_warehouse_is_made_by_its_first_table(ask, tmp_path):
+    house = tmp_path / "new"
+    engine = open_engine(str(house))
+    assert engine.tables() == []
+    assert not engine.exists("aster")
+    with pytest.raises(UnknownName, match="Tables: none yet"):
+        engine.schema("aster")
+    assert list(house.iterdir()) == []
+    assert ask("tables", "--warehouse", house)[0] == 2
+    engine.create("aster", tiles_schema("aster_l1t", "res-30_tilesize-32"))
+    assert ask("tables", "--warehouse", house)[0] == 0
 
 
 def test_a_refused_job_leaves_no_target(ask, answer):

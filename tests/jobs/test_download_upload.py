@@ -15,7 +15,7 @@ from geoquarry.jobs.export import export
 from geoquarry.jobs.published import Layout
 from geoquarry.jobs.upload import upload
 from geoquarry.schemas import blob
-from geoquarry.schemas.errors import UsageError
+from geoquarry.schemas.errors import InputError, UsageError
 from geoquarry.schemas.tables import facts
 
 
@@ -148,3 +148,14 @@ def test_to_another_warehouse_and_its_maps(engine, content, request, tmp_path, s
                 maps.setdefault(file.name.split("_", 1)[1], []).append(raster.read().tobytes())
     assert all(one == other for one, other in maps.values())
     assert download(local, "again", path, where="tile_x = 4") == (0 if kind == "tiles" else 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("", "is empty"), ("grid,sensor,granule_id\n", "no rows")]
+)
+def test_a_file_of_nothing_is_called_that(engine, tmp_path, text, said):
+    path = tmp_path / "a.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=said):
+        upload(engine, path, "new")
+    assert not engine.exists("new")

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 import numpy as np
@@ -299,6 +299,9 @@ def test_new_rows_as_csv_can_be_uploaded_elsewhere(made, tmp_path):
         ({"--aod": None}, "--aod and --dem"),
         ({"--aod": ["120"]}, "0.12"),
         ({"--aod": ["nowhere.hdf"]}, "no such file"),
+        ({"--aod": ["0.1", "0.2"]}, "--aod 0.1 0.2: give one number, or files"),
+        ({"--aod": ["."]}, "--aod . is a folder"),
+        ({"--csv": ["s3://bucket/a.csv"]}, "is an address"),
         ({"--dem": ["99999"]}, "from -500 to 9000"),
         ({"--grid": ["res-31"]}, "res-<metres>_tilesize-<pixels>"),
         ({"--aerosol-model": ["NoAerosols"], "--atmosphere": None}, "or --atmosphere 6s"),
@@ -484,3 +487,64 @@ def test_a_failing_commit_stops_the_workers(made, tmp_path, monkeypatch):
 def impatient(engine, table, *, ingest_id):
     """An appender that commits each granule."""
     return Appender(engine.warehouse.table(table), ingest_id=ingest_id, granules=1, seconds=60.0)
+
+
+def test_aerosol_of_another_year_is_told_once(made, tmp_path, capsys):
+    first, second = scene_files(made)
+    acquired = datetime.fromisoformat(made[1]["scenes"][0]["acquired"])
+    seen = [Overpass(acquired + timedelta(days=400), "T", 0.2)]
+    late = write_mcd19a2(tmp_path, sinusoidal_tile(32.78, -108.06), seen)
+    options = {"--aod": [str(late)], "--atmosphere": None}
+    assert main(command(made, tmp_path / "w", first, second, **options)) == 0
+    said = capsys.readouterr().err
+    assert said.count("aerosol of 2 scenes was measured more than 8 days") == 1
+    assert "MCD19A2 files of their days" in said
+    assert main(command(made, tmp_path / "near", first, second)) == 0
+    assert "was measured" not in capsys.readouterr().err
+
+
+def test_a_granule_given_twice_counts_once(made, tmp_path, capsys):
+    first = scene_files(made)[0]
+    (tmp_path / "copy").mkdir()
+    again = copied(made, first, tmp_path / "copy", (made[0] / first).stem)
+    house = tmp_path / "w"
+    assert main(command(made, house, first, str(again))) == 0
+    said = capsys.readouterr().err
+    assert "the same granule as" in said
+    assert "1 rows of 1 granules in t." in said
+    assert len(rows(house)) == 1
+
+
+def test_where_nothing_lies_is_told(made, tmp_path, capsys):
+    house = tmp_path / "w"
+    first, second = scene_files(made)
+    assert main(command(made, house, first, **{"--tile": ["1,2"]})) == 0
+    said = capsys.readouterr().err
+    assert "Nothing lies there: no row was stored, there is no table t." in said
+    assert main(command(made, house, first)) == 0
+    capsys.readouterr()
+    renew = {"--refresh-flags": [], "--aod": None, "--dem": None, "--grid": None}
+    assert main(command(made, house, second, **renew)) == 0
+    assert "Nothing lies there: 0 rows of 0 granules in t." in capsys.readouterr().err
+
+
+def test_what_is_no_scene_is_called_what_it_is(made, tmp_path, capsys):
+    aerosol = str(made[0] / made[1]["aod"][0])
+    assert main(command(made, tmp_path / "w", aerosol)) == 1
+    said = capsys.readouterr().err
+    assert "this is not ASTER L1T" in said
+    assert main(command(made, tmp_path / "w", str(made[0]))) == 2
+    assert "is a folder: give its scenes, e.g." in capsys.readouterr().err
+
+
+def test_a_file_that_may_not_be_read_is_told_without_numbers(made, tmp_path, monkeypatch, capsys):
+    scene = str(made[0] / scene_files(made)[0])
+
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied", scene)
+
+    monkeypatch.setattr(ingest_scene, "reader", refused)
+    assert main(command(made, tmp_path / "w", scene)) == 1
+    said = capsys.readouterr().err
+    assert f"{scene}: cannot be read (Permission denied)." in said
+    assert "Errno" not in said

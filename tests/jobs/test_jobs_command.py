@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from rows import GRID, SENSOR, made_up_row, made_up_rows
 
+from geoquarry.engine.ledger import Unit
 from geoquarry.engine.local import Engine, open_engine
 from geoquarry.engine.run import Cancelled
 from geoquarry.jobs import export_files, intake
@@ -304,7 +305,7 @@ def test_a_stored_scene_whose_rows_are_gone_is_ingested_again(engine, scenes, mo
     assert report.granules == [paths[0].stem]
 
 
-def test_a_scene_that_failed_is_tried_again_after_mending(engine, scenes, ask, tmp_path):
+def test_a_scene_that_failed_is_tried_again_after_mending(engine, scenes, ask, tmp_path, capsys):
     folder, about = scenes
     good, other = (folder / scene["file"] for scene in about["scenes"][:2])
     broken = tmp_path / other.name
@@ -315,6 +316,9 @@ def test_a_scene_that_failed_is_tried_again_after_mending(engine, scenes, ask, t
     lines = rows.read_text().count("\n")
     row = newest(engine, "ingest")
     assert row["status"] == "partial"
+    assert ask("history", "t")[-1]["job_commit_id"] == row["commit_id"]
+    main(["history", "t"])
+    assert row["commit_id"] in capsys.readouterr().out
     [unit] = ask("job", "show", row["commit_id"])["shown"]
     assert (unit["item"], unit["error_class"]) == (str(broken), "InputError")
     broken.write_bytes(other.read_bytes())
@@ -407,3 +411,25 @@ def test_job_cancel_stops_another_process(engine, ask):
     assert found["units"]["pending"] > 0
     assert engine.read("maps").read_all().num_rows == 0
     assert "does not run" in ask("job", "cancel", row["commit_id"], code=2)
+
+
+def test_cancel_of_an_older_run_names_the_phase_that_runs(engine, ask):
+    ledger = engine.warehouse.ledger
+    with ledger.job("run", job_id="a" * 32, commit_id="b" * 32, target="maps"):
+        pass
+    with ledger.job("run", job_id="c" * 32, commit_id="d" * 32, target="maps_sums"):
+        said = ask("job", "cancel", "a" * 32, code=2)
+        assert "does not run: it is done" in said
+        assert f"into 'maps_sums' does: `geoquarry job cancel {'d' * 12}`" in said
+
+
+def test_people_read_whole_reasons(engine, capsys):
+    reason = " ".join(f"word{i}" for i in range(60))
+    with engine.warehouse.ledger.job("run", job_id="a" * 32, target="maps") as record:
+        record.plan([Unit(tile=(3, 5))])
+        record.finish(Unit(tile=(3, 5)), "failed", reason, error_class="InputError")
+    assert main(["job", "show", "a" * 32]) == 0
+    out = capsys.readouterr().out
+    assert reason in " ".join(out.split())
+    assert main(["jobs"]) == 0
+    assert "word0 word1" in capsys.readouterr().out

@@ -236,3 +236,13 @@ def test_a_build_is_a_job_that_goes_on_where_it_stopped(tmp_path, monkeypatch, c
     assert main(command) == 0
     again, _ = lut_file.unpack(out.read_bytes(), str(out))
     assert all((again[name] == array).all() for name, array in arrays.items())
+
+
+def test_without_6s_no_table_is_begun(tmp_path, monkeypatch):
+    def missing():
+        raise InputError("6S is not installed.")
+
+    monkeypatch.setattr(sixs, "version", missing)
+    monkeypatch.setattr(lut_build, "lut_grid", small)
+    assert main(["lut", "build", "--warehouse", str(tmp_path / "w")]) == 1
+    assert open_engine(str(tmp_path / "w")).tables() == []

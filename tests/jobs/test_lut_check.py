@@ -299,3 +299,8 @@ def test_the_shipped_table_against_6s(tmp_path):
     assert found.failed == []
     assert np.abs(found.error[..., 0]).max() < 0.002
     assert np.abs(found.error[..., 1]).max() < 0.005
+
+
+def test_a_seed_below_0_is_refused(ask):
+    with pytest.raises(UsageError, match="--seed -1: give 0 or more"):
+        ask(Table(), seed=-1)

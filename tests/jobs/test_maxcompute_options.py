@@ -81,7 +81,7 @@ def test_doctor_names_variables_and_never_their_values(monkeypatch, tmp_path):
     assert found() == {
         "what": "engine maxcompute",
         "state": "missing",
-        "about": "pip install 'geoquarry[odps]'",
+        "about": "pip install '.[odps]' in a clone",
     }
     monkeypatch.setattr(doctor, "find_spec", lambda name: object())
     assert "no project: set $ODPS_PROJECT_NAME" in found()["about"]

@@ -1,8 +1,11 @@
 """Pictures: right size, not blank, grey where there is no value, the same bytes each time."""
 
+import sys
+
 import numpy as np
 import pytest
 
+from geoquarry.jobs.demo import demo
 from geoquarry.jobs.pictures import (
     GREY,
     draw_false_colour,
@@ -99,8 +102,26 @@ def test_equal_maps_give_equal_files(tmp_path):
 
 def test_no_window_and_no_state_is_left(tmp_path):
     """Nothing may ask for a display or keep figures alive."""
-    import sys
-
     before = "matplotlib.pyplot" in sys.modules
     draw_index(tmp_path / "a.png", scene()[0], title="t", legend="x")
     assert ("matplotlib.pyplot" in sys.modules) == before
+
+
+def test_maps_are_of_one_size_whatever_their_legends(tmp_path):
+    """The frame of a map, by the rows and columns of its pixels in the picture."""
+    places = set()
+    for number, legend in enumerate(("x", "x\n" + "a long meaning " * 16)):
+        path = tmp_path / f"{number}.png"
+        draw_index(path, np.full((64, 64), np.nan), title="t", legend=legend)
+        grey = np.abs(image.imread(path)[..., :3] - np.array(GREY)).max(axis=-1) < 0.01
+        rows = np.flatnonzero(grey.sum(axis=1) > 200)
+        places.add((rows[0], rows[-1]))
+        assert rows[0] < 60
+    assert len(places) == 1
+
+
+def test_without_matplotlib_a_demo_does_not_begin(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(UsageError, match=r"pip install '.\[demo\]'"):
+        demo(tmp_path / "demo", size=32, scenes=1)
+    assert not (tmp_path / "demo").exists()

@@ -156,3 +156,24 @@ def test_the_manifest_tells_what_was_asked(tmp_path):
     kept = json.loads((tmp_path / "scenes.json").read_text())
     assert kept == json.loads(json.dumps(manifest))
     assert (kept["calibration"], kept["season"], kept["atmosphere"]) == (0.02, 0.5, "lut")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        ({"seed": -1}, "--seed -1"),
+        ({"noise_dn": -3}, "--noise -3"),
+        ({"noise_dn": float("nan")}, "--noise nan"),
+        ({"latitude_deg": float("nan")}, "--latitude nan"),
+        ({"longitude_deg": float("nan")}, "--longitude nan"),
+        ({"longitude_deg": 400}, "--longitude 400"),
+        ({"ground_m": float("nan")}, "--ground nan"),
+        ({"size": 9000}, "--size 9000: give 32 to 2048"),
+        ({"grid_name": "modis-500m-256"}, "128000 m wide"),
+        ({"grid_name": "res-30_tilesize-16"}, "16 pixels"),
+    ],
+)
+def test_what_is_out_of_range_is_said_at_once(tmp_path, wrong, text):
+    with pytest.raises(UsageError, match=text):
+        simulate(tmp_path / "x", **wrong)
+    assert not (tmp_path / "x").exists()

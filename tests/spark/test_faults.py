@@ -239,6 +239,9 @@ def test_ctrl_c_in_a_terminal_stops_everything_and_commits_nothing(engine, tmp_p
         _, err = process.communicate(timeout=30)
         assert process.returncode == 130, err
         assert "stopped; run it again" in err
+        assert "Traceback" not in err
+        assert "SparkException" not in err
+        assert engine.warehouse.ledger.jobs()[0]["status"] == "cancelled"
         wait_for(lambda: not group_lives(process.pid), "end of Java and its workers", 30)
     finally:
         if group_lives(process.pid):

