@@ -194,6 +194,7 @@ def race(engine, granule, count, writers=2):
         assert process.returncode == 0, errors
 
 
+@pytest.mark.kill
 def test_two_processes_with_different_granules_lose_and_double_nothing(engine):
     race(engine, 'f"AST_L1T_0030618200318{sys.argv[2]}_{number}"', 8)
     counts = Counter(keys(engine))
@@ -201,6 +202,7 @@ def test_two_processes_with_different_granules_lose_and_double_nothing(engine):
     assert set(counts.values()) == {1}
 
 
+@pytest.mark.kill
 def test_two_processes_with_the_same_granule_leave_exactly_one_version(engine):
     race(engine, '"G1"', 8)
     assert keys(engine) == [("G1", 0, 0), ("G1", 1, 0)]
@@ -208,6 +210,7 @@ def test_two_processes_with_the_same_granule_leave_exactly_one_version(engine):
     assert len({bytes(value) for value in found.column("b01").to_pylist()}) == 1
 
 
+@pytest.mark.kill
 def test_two_processes_that_open_a_new_warehouse_at_once(tmp_path):
     code = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import toy;"

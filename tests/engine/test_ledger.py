@@ -419,6 +419,7 @@ MANY = """
 """
 
 
+@pytest.mark.kill
 def test_many_processes_write_one_ledger(ledger, tmp_path):
     env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path)}
     command = [sys.executable, "-W", "error", "-c", textwrap.dedent(MANY), str(tmp_path)]

@@ -33,5 +33,5 @@ def test_no_extra_is_imported_by_the_local_engine_and_the_command_line(tmp_path)
 )
 def test_without_its_package_it_is_said_what_to_install(name, extra, monkeypatch):
     monkeypatch.setattr(load_module, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=rf"pip install 'geoquarry\[{extra}\]'"):
+    with pytest.raises(UsageError, match=rf"pip install '\.\[{extra}\]'"):
         load(name)

@@ -60,6 +60,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.kill
 @pytest.mark.parametrize("working", [False, True], ids=["workers start", "workers work"])
 def test_ctrl_c_in_a_terminal_ends_driver_and_workers_at_once(tmp_path, working):
     """A terminal sends it to all of them."""

@@ -191,6 +191,7 @@ for n in range(3):
 """
 
 
+@pytest.mark.kill
 def test_two_processes_append_at_once(place, toy):
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])}
     writers = [

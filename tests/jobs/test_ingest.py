@@ -347,6 +347,7 @@ def test_explain_writes_nothing(made, tmp_path, capsys):
     assert open_engine(str(house)).tables() == []
 
 
+@pytest.mark.kill
 def test_two_processes_with_two_productions_leave_the_newer(made, tmp_path):
     first, _ = scene_files(made)
     newer = copied(made, first, tmp_path, f"{first[:26]}20990101000000_10000")
@@ -369,6 +370,7 @@ raise SystemExit(main(sys.argv[2:]))
 """
 
 
+@pytest.mark.kill
 def test_two_processes_at_once_lose_and_double_nothing(made, tmp_path):
     """Different granules of one day into one new table; their names differ in the last letters."""
     house = tmp_path / "w"

@@ -254,6 +254,7 @@ def scenes(tmp_path_factory):
     return folder, simulate(folder, size=48, scenes=3, seed=5, atmosphere=AIR)
 
 
+@pytest.mark.kill
 def test_an_ingest_that_was_cut_off_skips_what_it_had_stored(engine, scenes, monkeypatch, ask):
     folder, about = scenes
     paths = [folder / scene["file"] for scene in about["scenes"]]

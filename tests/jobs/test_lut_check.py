@@ -272,6 +272,7 @@ def integrated():
     return np.array(found).T
 
 
+@pytest.mark.heavy
 def test_the_yardstick_is_what_6s_sees(integrated):
     """Its formula with its printed numbers, against its own integral over each band."""
     hard = {name: values[1:2] for name, values in SOME.items()}
@@ -290,6 +291,7 @@ def test_the_table_finds_surfaces_that_6s_sees(integrated):
     assert (error[:, 2] < 0.003).all()
 
 
+@pytest.mark.heavy
 @needs_sixs
 def test_the_shipped_table_against_6s(tmp_path):
     """The command itself on a handful of states; docs/atmosphere.md has it on a thousand."""

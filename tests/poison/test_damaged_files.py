@@ -14,6 +14,8 @@ from geoquarry.jobs import export_files, export_rows
 from geoquarry.jobs.export import export
 from geoquarry.schemas.errors import TableError
 
+pytestmark = pytest.mark.kill  # many fits of damage; beside the other faults
+
 
 def data_file(engine, table, tile_x):
     """Where the row of a tile lies."""

@@ -205,6 +205,7 @@ def test_every_pixel_has_the_coefficients_of_its_own_state(without):
         np.testing.assert_allclose(seen[:, *pixel], direct(row, pixel, *found), rtol=0, atol=5e-5)
 
 
+@pytest.mark.heavy
 def test_a_tile_of_2000_m_of_relief_against_direct_6s(monkeypatch):
     """The real table, the real 6S, at the lowest and highest ground and where cells meet."""
     if (why := sixs.available()) is not None:
